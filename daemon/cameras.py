@@ -1,0 +1,261 @@
+"""
+The cameras of one worker: which it owns, and bringing them to what the store says.
+
+`Roster.reconcile` compares the specifications in the store with what runs here and opens, changes and closes cameras
+until the two agree. It is called at every change, and on a timer, so that a missed change heals itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import structlog
+
+from clients.messages import CameraSpec, RuleSpec
+from streaming.clock import Clock
+from streaming.errors import StreamingError
+from streaming.mailbox import Mailbox
+from streaming.sources import Capture, Limits, Status
+from streaming.types import CameraSettings, CameraState
+
+from .outbox import Outbox
+from .placement.rendezvous import owner
+from .session import Emission, OpenAlert, Session, SessionSettings
+from .store import Lease, Store
+
+log = structlog.get_logger(__name__)
+
+MS = 1_000_000
+Argument = TypeVar("Argument")
+
+
+class Memories(Protocol):
+    """The part of the engine that the roster needs; called on the accelerator thread."""
+
+    def open(self, settings: CameraSettings) -> None: ...
+    def close(self, camera: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RosterSettings:
+    """
+    lease_ttl_s: how long after a worker's death another may take its cameras.
+    stop_s: how long a camera's decoder may take to stop.
+    budget_tokens, drop, policy: what every camera's memory is opened with.
+    """
+
+    lease_ttl_s: float = 6.0
+    stop_s: float = 3.0
+    budget_tokens: int = 4096
+    drop: str = "feature"
+    policy: str = "window"
+    limits: Limits = field(default_factory=Limits)
+    media_dir: Path | None = None
+    session: SessionSettings = field(default_factory=SessionSettings)
+
+
+class Watch:
+    """One camera that this worker owns: its lease, its session, its mailbox and, while it has memory, its capture."""
+
+    def __init__(self, spec: CameraSpec, lease: Lease, session: Session, outbox: Outbox) -> None:
+        self.spec = spec
+        self.lease = lease
+        self.session = session
+        self.mailbox = Mailbox()
+        self.capture: Capture | None = None
+        self._outbox = outbox
+
+    def emit(self, emission: Emission) -> None:
+        self._outbox.put(emission, self.lease)
+
+
+class Roster(Mapping[str, Watch]):
+    """
+    The cameras owned here, by id.
+
+    executor: the accelerator thread; memories are opened and closed on it, never during a step.
+    on_frame, on_gone: called on the event loop, when a frame waits, and before a camera is closed (id, reason).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        memories: Memories,
+        outbox: Outbox,
+        *,
+        worker: str,
+        settings: RosterSettings,
+        model: str,
+        executor: Executor,
+        on_frame: Callable[[], None],
+        on_gone: Callable[[str, str], None],
+        new_id: Callable[[str], str],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._memories = memories
+        self._outbox = outbox
+        self._worker = worker
+        self._settings = settings
+        self._model = model
+        self._executor = executor
+        self._on_frame = on_frame
+        self._on_gone = on_gone
+        self._new_id = new_id
+        self._clock = clock
+        self._watches: dict[str, Watch] = {}
+        self._lock = asyncio.Lock()
+
+    def __getitem__(self, camera: str) -> Watch:
+        return self._watches[camera]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._watches)
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    async def reconcile(self) -> None:
+        """
+        Make what runs here agree with the store. Raises StoreError when the store is away; nothing is closed then.
+        """
+        async with self._lock:
+            specs = {spec.id: spec for spec in await self._store.cameras()}
+            workers = set(await self._store.workers()) | {self._worker}
+            rules: dict[str, list[RuleSpec]] = {}
+            for rule in await self._store.rules():
+                rules.setdefault(rule.camera, []).append(rule)
+            mine = {camera for camera in specs if owner(camera, workers) == self._worker}
+            for camera in [camera for camera in self._watches if camera not in mine]:
+                reason = "camera removed" if camera not in specs else "another worker has the camera now"
+                await self._close(camera, reason, for_good=camera not in specs)
+            for camera in sorted(mine):
+                await self._bring_to(specs[camera], rules.get(camera, []))
+
+    async def renew(self) -> None:
+        """Hold on to the leases; a camera whose lease is lost is given up without a word, its new owner speaks."""
+        for camera, watch in list(self._watches.items()):
+            if not await self._store.renew(watch.lease):
+                await self.lose(camera, watch.lease)
+
+    async def lose(self, camera: str, lease: Lease) -> None:
+        """Give a camera up, if it is still held under this lease."""
+        async with self._lock:
+            watch = self._watches.get(camera)
+            if watch is not None and watch.lease == lease:
+                log.warning("camera.lost", camera=camera, epoch=lease.epoch)
+                await self._close(camera, "another worker has the camera now", for_good=False)
+
+    async def stop(self) -> None:
+        """Stop every capture; memories and leases stay, so that what is queued can still be emitted."""
+        async with self._lock:
+            await asyncio.gather(*(self._stop_capture(watch) for watch in self._watches.values()))
+
+    async def release(self) -> None:
+        """Let the leases go, so that another worker need not wait for their end."""
+        for watch in self._watches.values():
+            await self._store.release(watch.lease)
+
+    # --- private; under the lock
+
+    async def _bring_to(self, spec: CameraSpec, rules: list[RuleSpec]) -> None:
+        watch = self._watches.get(spec.id)
+        if watch is not None and _needs_reopening(watch.spec, spec):
+            await self._stop_capture(watch)
+            await self._on_accelerator(self._memories.close, spec.id)
+            watch.capture = None
+            watch.mailbox = Mailbox()
+        if watch is None:
+            watch = await self._take_over(spec, rules)
+            if watch is None:
+                return
+        watch.spec = watch.session.spec = spec
+        now_ns = self._clock.now_ns()
+        for emission in watch.session.set_rules(rules, now_ns):
+            watch.emit(emission)
+        if watch.capture is None:
+            await self._start(watch)
+
+    async def _take_over(self, spec: CameraSpec, rules: list[RuleSpec]) -> Watch | None:
+        lease = await self._store.acquire(spec.id, self._worker, int(1000 * self._settings.lease_ttl_s))
+        if lease is None:
+            return None
+        alerts = [
+            OpenAlert(
+                rule=alert["rule"],
+                alert=alert["alert"],
+                started_ns=int(alert.get("frame_ts") or alert["ts"]) * MS,
+                delivered_ns=int(alert["ts"]) * MS,
+            )
+            for alert in await self._store.open_alerts(spec.id)
+        ]
+        last_ts = (await self._store.counters(spec.id) or {}).get("last_frame_ts")
+        session = Session(spec, settings=self._settings.session, model=self._model, new_id=self._new_id)
+        watch = Watch(spec, lease, session, self._outbox)
+        now_ns = self._clock.now_ns()
+        emissions = session.set_rules(rules, now_ns)
+        session.restore(None if last_ts is None else int(last_ts) * MS, alerts)
+        for emission in emissions + session.orphans(alerts, now_ns):
+            watch.emit(emission)
+        self._watches[spec.id] = watch
+        log.info("camera.owned", camera=spec.id, epoch=lease.epoch, rules=len(rules), open_alerts=len(alerts))
+        return watch
+
+    async def _start(self, watch: Watch) -> None:
+        """Give the camera memory and start its decoder; without room it stands as `failed` and is tried again."""
+        settings = self._settings
+        spec = watch.spec
+        memory = CameraSettings(spec.id, spec.fps, settings.budget_tokens, settings.drop, settings.policy)
+        try:
+            await self._on_accelerator(self._memories.open, memory)
+        except StreamingError as error:
+            self._on_status(watch, Status(spec.id, CameraState.FAILED, str(error)))
+            return
+        loop = asyncio.get_running_loop()
+        watch.capture = Capture(
+            spec.id,
+            spec.source,
+            spec.fps,
+            limits=settings.limits,
+            media_dir=settings.media_dir,
+            mailbox=watch.mailbox,
+            clock=self._clock,
+            on_status=lambda status: loop.call_soon_threadsafe(self._on_status, watch, status),
+            on_frame=lambda: loop.call_soon_threadsafe(self._on_frame),
+        )
+        watch.capture.start()
+
+    async def _close(self, camera: str, reason: str, *, for_good: bool) -> None:
+        watch = self._watches[camera]
+        self._on_gone(camera, reason)
+        await self._stop_capture(watch)
+        if for_good:
+            for emission in watch.session.close(reason, self._clock.now_ns()):
+                watch.emit(emission)
+        del self._watches[camera]
+        if watch.capture is not None:
+            await self._on_accelerator(self._memories.close, camera)
+        log.info("camera.closed", camera=camera, reason=reason)
+
+    async def _stop_capture(self, watch: Watch) -> None:
+        if watch.capture is not None:
+            await asyncio.to_thread(watch.capture.stop, self._settings.stop_s)
+
+    def _on_status(self, watch: Watch, status: Status) -> None:
+        if self._watches.get(watch.spec.id) is not watch:
+            return
+        watch.session.fps_in = status.fps_in or 0.0
+        for emission in watch.session.on_status(status.state, status.reason, self._clock.now_ns(), status.gap):
+            watch.emit(emission)
+
+    async def _on_accelerator(self, do: Callable[[Argument], None], argument: Argument) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, do, argument)
+
+
+def _needs_reopening(old: CameraSpec, new: CameraSpec) -> bool:
+    return (old.source, old.fps, old.model) != (new.source, new.fps, new.model)

@@ -1,0 +1,1 @@
+"""The subcommands of `vigild`, one idea a file; daemon/cli.py puts them together."""

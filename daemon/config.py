@@ -1,0 +1,252 @@
+"""
+Every setting of vigild: one TOML file, frozen dataclasses, defaults here and explained in configs/default.toml.
+
+Order, the later wins: the defaults, the file, the environment (VIGILD_SECTION__KEY), the command line. An empty string
+means "choose for me" and each setting says what is chosen. Importing this module imports no torch and no decoder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import platformdirs
+
+from .strict import Between, ConfigError, Layer, build, environ_layer, flag_layer, to_toml, toml_layer
+
+FILE_VARIABLE: Final = "VIGILD_CONFIG"
+RESOLVED: Final = "resolved.toml"  # what the child processes read, in the data directory
+
+Positive = Between(1)
+Seconds = Annotated[float, Between(0.001, 86_400)]
+Share = Annotated[float, Between(0, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where the daemon keeps what must survive it."""
+
+    dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The Redis side: where it is and how much history it keeps."""
+
+    redis_url: str = ""
+    max_memory_mb: Annotated[int, Between(16)] = 512
+    max_events: Annotated[int, Positive] = 200_000
+    max_event_age_s: Annotated[float, Positive] = 7 * 86_400.0
+    max_evidence_mb: Annotated[int, Positive] = 1024
+    max_evidence_age_s: Annotated[float, Positive] = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The one port for clients."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Between(0, 65_535)] = 8787
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The processes that own cameras."""
+
+    devices: tuple[str, ...] = ("auto",)
+    lease_ttl_s: Annotated[float, Between(1, 600)] = 6.0
+    outbox_events: Annotated[int, Positive] = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which vision-language model watches."""
+
+    name: str = "tiny-random"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    cache_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What one engine may hold, and how it sees."""
+
+    max_cameras: Annotated[int, Positive] = 16
+    max_asks: Annotated[int, Positive] = 4
+    pairing: Literal["repeat", "pair"] = "repeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """What every camera's memory is opened with, and when its picture counts as blind, lagging or interrupted."""
+
+    budget_tokens: Annotated[int, Between(64)] = 4096
+    drop: str = "feature"
+    policy: str = "window"
+    blind_std: Annotated[float, Between(0, 128)] = 2.0
+    blind_s: Seconds = 3.0
+    lag_window_s: Seconds = 10.0
+    lag_on: Share = 0.3
+    lag_off: Share = 0.1
+    gap_s: Seconds = 5.0
+
+    def __post_init__(self) -> None:
+        if self.lag_off >= self.lag_on:
+            raise ValueError(f"lag_off ({self.lag_off:g}) must be below lag_on ({self.lag_on:g})")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When standing questions are evaluated: on a change of the picture, and at least every recheck_s."""
+
+    recheck_s: Seconds = 10.0
+    change_z: Annotated[float, Between(0)] = 3.0
+    change_rho: Share = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The one folder that `file:` sources may read."""
+
+    dir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a source is let in, and how long it is waited for; the same names as in streaming.sources.base."""
+
+    open_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 10.0
+    stale_s: Seconds = 5.0
+    max_pixels: Annotated[int, Positive] = 7680 * 4320
+    convert_max_pixels: Annotated[int, Positive] = 1920 * 1080
+    max_input_fps: Annotated[float, Positive] = 125.0
+    max_lag_s: Seconds = 2.0
+    max_decode_errors: Annotated[int, Positive] = 100
+    retry_first_s: Seconds = 0.5
+    retry_max_s: Seconds = 30.0
+    retry_failed_s: Annotated[float, Between(0.001, 60)] = 60.0
+
+    def __post_init__(self) -> None:
+        if self.retry_first_s > self.retry_max_s:
+            raise ValueError(
+                f"retry_first_s ({self.retry_first_s:g}) must not be above retry_max_s ({self.retry_max_s:g})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All sections. `data_dir`, `media_dir` and `model_cache_dir` resolve what may be left empty."""
+
+    data: Data = field(default_factory=Data)
+    store: Store = field(default_factory=Store)
+    gateway: Gateway = field(default_factory=Gateway)
+    worker: Worker = field(default_factory=Worker)
+    model: Model = field(default_factory=Model)
+    engine: Engine = field(default_factory=Engine)
+    camera: Camera = field(default_factory=Camera)
+    rules: Rules = field(default_factory=Rules)
+    media: Media = field(default_factory=Media)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+
+    @property
+    def data_dir(self) -> Path:
+        """data.dir, or the user's data folder for vigild."""
+        return absolute(self.data.dir) if self.data.dir else platformdirs.user_data_path("vigild")
+
+    @property
+    def media_dir(self) -> Path:
+        """media.dir, or `media` in the data directory."""
+        return absolute(self.media.dir) if self.media.dir else self.data_dir / "media"
+
+    @property
+    def model_cache_dir(self) -> Path:
+        """model.cache_dir, or `vigild` in the user's cache folder."""
+        return absolute(self.model.cache_dir) if self.model.cache_dir else platformdirs.user_cache_path("vigild")
+
+    @property
+    def url(self) -> str:
+        """Where clients on this machine find the gateway."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(self.gateway.host, self.gateway.host)  # noqa: S104
+        return f"ws://{bracketed(host)}:{self.gateway.port}"
+
+
+def load(
+    file: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """
+    The settings in force: defaults, `file`, `environ`, `flags` ({"section.key": value}), the later ones winning.
+
+    file: a path, the name of a shipped one ("demo", "edge", "gpu"), or None for what VIGILD_CONFIG names, if anything.
+    environ: os.environ when None; {} reads no environment at all.
+    Raises: ConfigError: names the key path and the file with its line, the variable or the flag.
+    """
+    environ = os.environ if environ is None else environ
+    file = file or environ.get(FILE_VARIABLE) or None
+    layers: list[Layer] = []
+    if file is not None:
+        path = find(file)
+        layers.append(toml_layer(read(path), str(path)))
+    layers += [environ_layer(environ), flag_layer(flags or {})]
+    return build(Config, layers)
+
+
+def save(config: Config, path: Path) -> None:
+    """Write the settings in force where child processes read them; mode 0600, as a redis_url may hold a password."""
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+        out.write(to_toml(config))
+    fresh.replace(path)
+
+
+def find(file: Path | str) -> Path:
+    """The file itself, or the shipped one of that name. Raises ConfigError, naming the shipped ones."""
+    path = Path(file).expanduser()
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    if (named := shipped() / f"{path.name}.toml").is_file():
+        return named
+    names = ", ".join(sorted(each.stem for each in shipped().glob("*.toml")))
+    raise ConfigError(f"there is no file '{file}', and the shipped ones are {names}")
+
+
+def shipped() -> Path:
+    """The folder of shipped configurations: inside the package when installed, beside it in a checkout."""
+    package = Path(str(resources.files("daemon")))
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def absolute(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -1,0 +1,416 @@
+"""
+What one camera means to the outside: results in, events out.
+
+A session is a plain state machine without I/O. It merges what the source says (connecting, live, offline, …), what the
+scheduler sees (lagging) and what the picture shows (blind) into one state; it holds the camera's rules; it turns engine
+results into durable events and lossy messages. The worker does what it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clients.messages import CameraSpec, RuleSpec
+from streaming.rules import Ended, Recheck, RuleState, Started, Transition
+from streaming.trigger import Trigger, TriggerSettings
+from streaming.types import (
+    AnswerDelta,
+    AskStatus,
+    CameraState,
+    Check,
+    CheckResult,
+    Frame,
+    FrameResult,
+    Image,
+    Rule,
+)
+
+from .meter import Quantiles, Rate, Share
+from .store import Draft
+
+MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """
+    recheck_s: evaluate the rules at least this often on a picture that does not change.
+    blind_std: a picture whose luma spread (0..255) stays below this for blind_s is blind; a covered lens or a black
+        screen, never a dark scene with any contrast.
+    lag_window_s, lag_on, lag_off: a camera is lagging while this share of its sampled frames is dropped unseen.
+    gap_s: a hole between two processed frames is announced when it is longer than this; after a restart of the worker,
+        when it is longer than two sampling periods.
+    """
+
+    recheck_s: float = 10.0
+    blind_std: float = 2.0
+    blind_s: float = 3.0
+    lag_window_s: float = 10.0
+    lag_on: float = 0.3
+    lag_off: float = 0.1
+    gap_s: float = 5.0
+    trigger: TriggerSettings = field(default_factory=TriggerSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """
+    One durable event to be emitted, in order.
+
+    evidence: the picture to store as this event's JPEG before it is emitted.
+    rule: told through `Session.delivered` when the store has acknowledged the event.
+    """
+
+    draft: Draft
+    evidence: Image | None = None
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """An alert that an earlier worker left open. Times are Unix epoch ns."""
+
+    rule: str
+    alert: str
+    started_ns: int
+    delivered_ns: int
+
+
+class Session:
+    """
+    One camera's state, rules and counters.
+
+    new_id: gives a fresh id for a prefix ("e", "a").
+    model: the model's name, as alerts carry it.
+    """
+
+    def __init__(
+        self, spec: CameraSpec, *, settings: SessionSettings, model: str, new_id: Callable[[str], str]
+    ) -> None:
+        self.spec = spec
+        self._settings = settings
+        self._model = model
+        self._new_id = new_id
+        self._rules: dict[str, RuleState] = {}
+        self._recheck = Recheck(settings.recheck_s)
+        self._trigger = Trigger(settings.trigger)
+        self._lag = Share(settings.lag_window_s, on=settings.lag_on, off=settings.lag_off)
+        self._source = CameraState.CONNECTING
+        self._reason: str | None = None
+        self._blind_since_ns: int | None = None
+        self._blind = False
+        self._told: tuple[CameraState, str | None] | None = None
+        self._changes = 0
+        self._last_frame: Frame | None = None
+        self._last_frame_ns: int | None = None
+        self._restarted = False  # an earlier worker had this camera, and no frame was seen since
+        self._counts = dict.fromkeys(("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected"), 0)
+        self._seen, self._encoded = Rate(), Rate()
+        self._latency_ms = Quantiles()
+        self._memory = (0, 0)
+        self._rho = 0.0
+        self.fps_in = 0.0
+
+    @property
+    def state(self) -> CameraState:
+        if self._source is not CameraState.LIVE:
+            return self._source
+        if self._blind:
+            return CameraState.BLIND
+        return CameraState.LAGGING if self._lag.active else CameraState.LIVE
+
+    @property
+    def last_frame(self) -> Frame | None:
+        return self._last_frame
+
+    # --- what the outside does to it
+
+    def restore(self, last_frame_ns: int | None, alerts: Iterable[OpenAlert]) -> None:
+        """Take up where an earlier worker stopped: the time up to which the camera was seen, and its open alerts."""
+        self._last_frame_ns = last_frame_ns
+        self._restarted = last_frame_ns is not None
+        for alert in alerts:
+            if alert.rule in self._rules:
+                self._rules[alert.rule].restore(alert.alert, alert.started_ns, alert.delivered_ns)
+
+    def orphans(self, alerts: Iterable[OpenAlert], now_ns: int) -> list[Emission]:
+        """End the open alerts whose rule is gone: they were left by a worker that died before it could."""
+        gone = []
+        for alert in alerts:
+            if alert.rule not in self._rules:
+                rule = Rule(alert.rule, self.spec.id, "")
+                ended = Ended(rule, alert.alert, now_ns, (now_ns - alert.started_ns) / 1e9, reason="rule deleted")
+                gone.append(self._ended(ended, now_ns))
+        return gone
+
+    def set_rules(self, specs: Iterable[RuleSpec], now_ns: int) -> list[Emission]:
+        """Bring the rules to these; alerts of rules that went or ask something else now end."""
+        wanted = {spec.id: as_rule(spec) for spec in specs}
+        at_ns = self._last_frame_ns or now_ns
+        out: list[Emission] = []
+        for rule_id in [known for known in self._rules if known not in wanted]:
+            out += self._transition(self._rules.pop(rule_id).close(at_ns, reason="rule deleted"), now_ns)
+        for rule_id, rule in wanted.items():
+            state = self._rules.get(rule_id)
+            if state is None:
+                self._rules[rule_id] = RuleState(rule, new_alert=lambda: self._new_id("a"))
+                self._recheck.hurry()
+            elif state.rule != rule:
+                out += self._transition(state.revise(rule, at_ns), now_ns)
+                self._recheck.hurry()
+        return out
+
+    def on_status(
+        self, state: CameraState, reason: str | None, now_ns: int, gap: tuple[int, int] | None = None
+    ) -> list[Emission]:
+        """What the capture says of its source; `gap` (from_ns, to_ns) when frames flow again after an interruption."""
+        out: list[Emission] = []
+        if gap is not None:
+            from_ns = gap[0] if self._last_frame_ns is None else min(gap[0], self._last_frame_ns)
+            reason = "worker_restart" if self._restarted else "reconnect"
+            out.append(self._gap(from_ns, gap[1], reason, now_ns))
+            self._last_frame_ns, self._restarted = gap[1], False
+        self._source, self._reason = state, reason
+        if state is not CameraState.LIVE:
+            self._blind, self._blind_since_ns = False, None
+        return out + self._tell(now_ns)
+
+    def close(self, reason: str, now_ns: int) -> list[Emission]:
+        """The camera goes for good: its alerts end."""
+        at_ns = self._last_frame_ns or now_ns
+        out: list[Emission] = []
+        for state in self._rules.values():
+            out += self._transition(state.close(at_ns, reason=reason), now_ns)
+        return out
+
+    def delivered(self, rule: str, now_ns: int) -> None:
+        """The store has acknowledged this rule's `alert.started`."""
+        if rule in self._rules:
+            self._rules[rule].delivered(now_ns)
+
+    # --- the way of a frame
+
+    def check_for(self, frame: Frame, luma: tuple[float, float]) -> Check | None:
+        """
+        The rules to evaluate with this frame; None when there are none or the picture is blind.
+
+        Args: luma: mean and standard deviation of the picture's luma, 0..255.
+        """
+        self._watch_blindness(frame.pts_ns, luma)
+        rules = tuple((state.rule.id, state.rule.ask) for state in self._rules.values() if state.rule.enabled)
+        if not rules or self._blind:
+            return None
+        return Check(self.spec.id, rules, only_if_changed=not self._recheck.due(frame.pts_ns))
+
+    def on_frame(
+        self, frame: Frame, result: FrameResult, checks: Mapping[str, CheckResult], now_ns: int
+    ) -> tuple[list[Emission], list[dict[str, Any]]]:
+        """
+        Take in what the engine made of a frame.
+
+        Args:
+            checks: this camera's results of the step by rule; empty when nothing changed, then the last p stands.
+        Returns: durable events, and lossy messages (`trace`, `heat`).
+        """
+        out = self._count(frame, result, now_ns)
+        self._last_frame, self._last_frame_ns = frame, frame.pts_ns
+        signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
+        self._rho = signal.rho
+        self._changes += signal.change
+        lossy: list[dict[str, Any]] = [{
+            "topic": "heat",
+            "camera": self.spec.id,
+            "frame_ts": frame.pts_ns // MS,
+            "hw": list(result.hw),
+            "kept": result.kept,
+        }]  # fmt: skip
+        if checks:
+            self._recheck.done(frame.pts_ns)
+        for state in self._rules.values():
+            fresh = checks.get(state.rule.id)
+            p = None if self._blind else fresh.p if fresh else state.p
+            out += self._transition(state.observe(p, frame.pts_ns, now_ns), now_ns)
+            if fresh and p is not None:
+                lossy.append({
+                    "topic": "trace",
+                    "camera": self.spec.id,
+                    "rule": state.rule.id,
+                    "p": p,
+                    "frame_ts": frame.pts_ns // MS,
+                })  # fmt: skip
+        self._latency_ms.add((now_ns - frame.seen_ns) / MS)
+        return out + self._tell(now_ns), lossy
+
+    def on_rejected(self, reason: str, now_ns: int) -> list[Emission]:
+        """The engine could not use a frame; the camera goes on with the next one."""
+        self._counts["rejected"] += 1
+        self._reason = reason
+        return self._tell(now_ns)
+
+    # --- numbers
+
+    def counters(self, now_ns: int) -> dict[str, Any]:
+        """Everything `stats` and `camera.get` show, as plain numbers; times are Unix epoch ms."""
+        counts = self._counts
+        kept, total = counts["tokens_kept"], counts["tokens_in"]
+        p50_ms, p95_ms = self._latency_ms.at(0.5), self._latency_ms.at(0.95)
+        return {
+            "fps_in": round(self.fps_in, 2),
+            "fps_seen": round(self._seen.per_s(now_ns), 2),
+            "fps_encoded": round(self._encoded.per_s(now_ns), 2),
+            "frames": counts["frames"],
+            "frames_rejected": counts["rejected"],
+            "tokens_in": total,
+            "tokens_kept": kept,
+            "drop_ratio": round(1 - kept / total, 4) if total else 0.0,
+            "rho": round(self._rho, 4),
+            "changes": self._changes,
+            "kv_tokens": self._memory[0],
+            "kv_bytes": self._memory[1],
+            "queue_drops": counts["dropped"],
+            "p50_ms": None if p50_ms is None else round(p50_ms, 1),
+            "p95_ms": None if p95_ms is None else round(p95_ms, 1),
+            "rules": len(self._rules),
+            "last_frame_ts": None if self._last_frame_ns is None else self._last_frame_ns // MS,
+        }
+
+    # --- private
+
+    def _count(self, frame: Frame, result: FrameResult, now_ns: int) -> list[Emission]:
+        counts = self._counts
+        counts["frames"] += 1
+        counts["dropped"] += frame.dropped_before
+        counts["tokens_in"] += result.tokens_in
+        counts["tokens_kept"] += result.tokens_kept
+        self._seen.add(now_ns)
+        if result.tokens_in:
+            counts["encoded"] += 1
+            self._encoded.add(now_ns)
+        self._memory = (result.memory_tokens, result.memory_bytes)
+        self._lag.add(now_ns, good=1, bad=frame.dropped_before)
+        restarted, self._restarted = self._restarted, False
+        shortest_s = 2 / self.spec.fps if restarted else self._settings.gap_s
+        if self._last_frame_ns is None or frame.pts_ns - self._last_frame_ns <= shortest_s * 1e9:
+            return []
+        reason = "worker_restart" if restarted else "overload"
+        return [self._gap(self._last_frame_ns, frame.pts_ns, reason, now_ns)]
+
+    def _watch_blindness(self, frame_ns: int, luma: tuple[float, float]) -> None:
+        if luma[1] >= self._settings.blind_std:
+            self._blind, self._blind_since_ns = False, None
+            return
+        if self._blind_since_ns is None:
+            self._blind_since_ns = frame_ns
+        self._blind = frame_ns - self._blind_since_ns >= self._settings.blind_s * 1e9
+
+    def _tell(self, now_ns: int) -> list[Emission]:
+        """A `camera.state` event if the state or its reason is not the one last told."""
+        state = self.state
+        reason = {
+            CameraState.BLIND: "the picture has no contrast: covered lens, no light or no signal",
+            CameraState.LAGGING: "frames are dropped: the engine is slower than the cameras",
+        }.get(state, self._reason)
+        if self._told == (state, reason):
+            return []
+        self._told = (state, reason)
+        last = None if self._last_frame_ns is None else self._last_frame_ns // MS
+        return [self._draft("camera.state", {"state": str(state), "reason": reason, "last_frame_ts": last}, now_ns)]
+
+    def _gap(self, from_ns: int, to_ns: int, reason: str, now_ns: int) -> Emission:
+        return self._draft("gap", {"from": from_ns // MS, "to": to_ns // MS, "reason": reason}, now_ns)
+
+    def _transition(self, change: Transition | None, now_ns: int) -> list[Emission]:
+        match change:
+            case None:
+                return []
+            case Started():
+                return [self._started(change, now_ns)]
+            case Ended():
+                return [self._ended(change, now_ns)]
+
+    def _started(self, change: Started, now_ns: int) -> Emission:
+        frame = self._last_frame
+        data: dict[str, Any] = {
+            "rule": change.rule.id,
+            "alert": change.alert,
+            "p": round(change.p, 6),
+            "frame_ts": change.frame_ns // MS,
+            "age_ms": max(0, now_ns - change.frame_ns) // MS,
+            "model": self._model,
+            "dropped_frames": frame.dropped_before if frame else 0,
+        }
+        if change.rule.say:
+            data["text"] = change.rule.say
+        image = frame.image if frame else None
+        dedup = f"started:{change.alert}"
+        return self._draft("alert.started", data, now_ns, dedup=dedup, evidence=image, rule=change.rule.id)
+
+    def _ended(self, change: Ended, now_ns: int) -> Emission:
+        data: dict[str, Any] = {
+            "rule": change.rule.id,
+            "alert": change.alert,
+            "duration_s": round(change.duration_s, 3),
+            "frame_ts": change.frame_ns // MS,
+            "age_ms": max(0, now_ns - change.frame_ns) // MS,
+        }
+        if change.p is not None:
+            data["p"] = round(change.p, 6)
+        if change.reason is not None:
+            data["reason"] = change.reason
+        return self._draft("alert.ended", data, now_ns, dedup=f"ended:{change.alert}")
+
+    def _draft(
+        self,
+        kind: str,
+        data: dict[str, Any],
+        now_ns: int,
+        *,
+        dedup: str | None = None,
+        evidence: Image | None = None,
+        rule: str | None = None,
+    ) -> Emission:
+        event_id = self._new_id("e")
+        draft = Draft(
+            kind=kind, camera=self.spec.id, data=data, dedup=dedup or event_id, id=event_id, ts=now_ns // MS
+        )
+        return Emission(draft, evidence, rule)
+
+
+def as_rule(spec: RuleSpec) -> Rule:
+    """The rule as `streaming` knows it."""
+    return Rule(
+        spec.id, spec.camera, spec.ask, spec.on, spec.off, spec.hold_s, spec.cooldown_s, spec.zone, spec.say, spec.enabled
+    )
+
+
+def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | None, now_ns: int, event: str) -> Draft:
+    """
+    The durable `answer` of a finished ask.
+
+    Args:
+        text: everything its deltas said.
+        asked_ns, first_ns, now_ns: when the client asked, when the first token was there, now.
+    """
+    data: dict[str, Any] = {
+        "ask": delta.ask,
+        "text": text,
+        "frame_ts": None if delta.frame_ns is None else delta.frame_ns // MS,
+        "age_ms": None if delta.frame_ns is None else max(0, now_ns - delta.frame_ns) // MS,
+        "citations": [],
+        "usage": {
+            "memory_tokens": delta.memory_tokens,
+            "output_tokens": delta.output_tokens,
+            "ttft_ms": None if first_ns is None else (first_ns - asked_ns) // MS,
+            "total_ms": (now_ns - asked_ns) // MS,
+        },
+        "status": str(delta.status),
+    }
+    if delta.t0_ns is not None and delta.t1_ns is not None:
+        data["citations"] = [{"t0": delta.t0_ns // MS, "t1": delta.t1_ns // MS}]
+    if delta.reason is not None:
+        data["reason"] = delta.reason
+    elif delta.status is AskStatus.UNKNOWN:
+        data["reason"] = "nothing was seen yet"
+    return Draft(kind="answer", camera=delta.camera, data=data, dedup=f"answer:{delta.ask}", id=event, ts=now_ns // MS)

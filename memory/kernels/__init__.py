@@ -1,0 +1,1 @@
+"""Attention over the rows of a memory; one file per way to compute it."""

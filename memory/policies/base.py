@@ -1,0 +1,39 @@
+"""
+What a memory policy is: a pure decision over what is known about the rows.
+
+One file per policy; the module's name is its configuration `kind`, and it names its class as `POLICY`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from ..types import Compaction, TokenMeta
+
+
+class Policy(Protocol):
+    """Decides which rows stay. Holds settings only, no state of a camera."""
+
+    kind: ClassVar[str]
+
+    def compact(self, meta: TokenMeta, budget: int) -> Compaction:
+        """
+        The rows to keep so that at most `budget` remain; PROMPT rows always stay.
+
+        Args:
+            meta: every row of one camera, oldest first.
+            budget: the most rows that may remain; at least the number of PROMPT rows.
+        Raises: ValueError: `budget` is below the pinned rows.
+        """
+        ...
+
+
+def room_for(incoming: int, *, used: int, budget: int, low: float) -> int | None:
+    """
+    To how many rows a memory must be compacted before `incoming` rows are appended; None when they fit as it is.
+
+    The high watermark is the budget itself; the low one, `low` * budget after appending, keeps compaction rare.
+    """
+    if used + incoming <= budget:
+        return None
+    return max(0, min(budget, int(budget * low)) - incoming)

@@ -1,0 +1,133 @@
+"""
+What the next engine step does: a pure decision over what waits.
+
+Frames first and fairly (the camera served longest ago goes first), questions interleaved so that neither starves: every
+step that carries frames also advances every running answer by a few tokens and starts at most one waiting question.
+Nothing queues but questions, and those are bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from .types import Ask, Check, Frame, StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """
+    max_frames: frames in one step. max_running, max_waiting: questions being answered, questions queued.
+    decode_tokens_busy, decode_tokens_idle: tokens that each running answer gets in a step with and without frames.
+    """
+
+    max_frames: int = 16
+    max_running: int = 8
+    max_waiting: int = 64
+    decode_tokens_busy: int = 4
+    decode_tokens_idle: int = 8
+
+
+class Scheduler:
+    """
+    Holds the questions and the order of service; frames stay in their mailboxes until a plan names their camera.
+
+    The way of a step: `choose` cameras with a waiting frame, take those frames, `plan`, run it, `finished` the answers
+    that ended.
+    """
+
+    def __init__(self, settings: SchedulerSettings | None = None) -> None:
+        self._settings = settings or SchedulerSettings()
+        self._served: OrderedDict[str, None] = OrderedDict()  # cameras, served longest ago first
+        self._waiting: deque[Ask] = deque()
+        self._running: dict[str, Ask] = {}
+        self._cancel: set[str] = set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> Mapping[str, Ask]:
+        return self._running
+
+    @property
+    def asks_pending(self) -> bool:
+        """Is there anything to do without a frame?"""
+        return bool(self._waiting or self._running or self._cancel)
+
+    def ask(self, ask: Ask) -> bool:
+        """Queue a question; False when the queue is full or the question is known already."""
+        if ask.id in self._running or any(ask.id == other.id for other in self._waiting):
+            return False
+        if len(self._waiting) >= self._settings.max_waiting:
+            return False
+        self._waiting.append(ask)
+        return True
+
+    def cancel(self, ask: str) -> Ask | None:
+        """
+        Stop a question. Returns it when it had not started, so that the caller closes it; a running one ends in the
+        next step with its own AnswerDelta.
+        """
+        for waiting in self._waiting:
+            if waiting.id == ask:
+                self._waiting.remove(waiting)
+                return waiting
+        if ask in self._running:
+            self._cancel.add(ask)
+        return None
+
+    def drop_camera(self, camera: str) -> list[Ask]:
+        """Forget a camera; its questions, waiting and running, come back to be closed by the caller."""
+        self._served.pop(camera, None)
+        gone = [ask for ask in self._waiting if ask.camera == camera]
+        gone += [ask for ask in self._running.values() if ask.camera == camera]
+        self._waiting = deque(ask for ask in self._waiting if ask.camera != camera)
+        for ask in gone:
+            self._running.pop(ask.id, None)
+            self._cancel.discard(ask.id)
+        return gone
+
+    def choose(self, cameras: Collection[str]) -> list[str]:
+        """Of the cameras with a waiting frame, those to serve now, served longest ago first. Mutates the order."""
+        waiting = set(cameras)
+        new = [camera for camera in cameras if camera not in self._served]
+        order = new + [camera for camera in self._served if camera in waiting]
+        chosen = order[: self._settings.max_frames]
+        for camera in chosen:
+            self._served[camera] = None
+            self._served.move_to_end(camera)
+        return chosen
+
+    def plan(self, frames: tuple[Frame, ...], checks: tuple[Check, ...] = ()) -> StepPlan:
+        """
+        The whole step: the given frames and checks (at most one of each a camera), with the questions' share added.
+
+        Mutates: moves at most one waiting question to running (any number while no frame is due).
+        """
+        settings = self._settings
+        busy = bool(frames)
+        cancel = tuple(self._cancel)
+        self._cancel.clear()
+        advance = tuple(ask for ask in self._running if ask not in cancel)
+        room = settings.max_running - len(self._running)
+        start: list[Ask] = []
+        while self._waiting and len(start) < min(room, 1 if busy else settings.max_running):
+            ask = self._waiting.popleft()
+            self._running[ask.id] = ask
+            start.append(ask)
+        return StepPlan(
+            frames=frames,
+            checks=checks,
+            start=tuple(start),
+            advance=advance,
+            cancel=cancel,
+            decode_tokens=settings.decode_tokens_busy if busy else settings.decode_tokens_idle,
+        )
+
+    def finished(self, ask: str) -> None:
+        """The answer has ended, in whatever way."""
+        self._running.pop(ask, None)
+        self._cancel.discard(ask)

@@ -1,0 +1,233 @@
+"""What a camera's results become: states, gaps, alerts; pure, on given times."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from clients.messages import CameraSpec, RuleSpec
+from daemon.session import OpenAlert, Session, SessionSettings, answer_draft
+from streaming.types import AnswerDelta, AskStatus, CameraState, CheckResult, Frame, FrameResult
+
+S = 1_000_000_000
+MS = 1_000_000
+T0 = 1_790_000_000 * S
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+BRIGHT = (120.0, 40.0)
+BLACK = (0.0, 0.0)
+RULE = RuleSpec(id="r_1", camera="dock", ask="is the door open?", hold_s=0, cooldown_s=0)
+
+
+class Driver:
+    """Feeds a session one frame every half second."""
+
+    def __init__(self, *rules: RuleSpec, **settings: float) -> None:
+        count = itertools.count(1)
+        self.session = Session(
+            CameraSpec(id="dock", source="synthetic:yard"),
+            settings=SessionSettings(**settings),
+            model="tiny-random",
+            new_id=lambda prefix: f"{prefix}_{next(count)}",
+        )
+        self.events = self.session.set_rules(rules, T0)
+        self.at_ns = T0
+        self.seq = 0
+
+    def live(self) -> None:
+        self.events += self.session.on_status(CameraState.LIVE, None, self.at_ns)
+
+    def frame(self, p: float | None = None, *, luma=BRIGHT, kept: int = 4, dropped: int = 0, step_s: float = 0.5):
+        """One frame, with p for every rule that the session asks to have checked; the check it asked for."""
+        self.at_ns += int(step_s * S)
+        frame = Frame("dock", self.seq, self.at_ns, self.at_ns, PICTURE, dropped)
+        self.seq += 1
+        check = self.session.check_for(frame, luma)
+        results = {}
+        if check is not None and p is not None and not (check.only_if_changed and kept == 0):
+            results = {rule: CheckResult("dock", rule, p, frame.seq, frame.pts_ns) for rule, _ in check.rules}
+        done = FrameResult("dock", frame.seq, frame.pts_ns, 16, kept, (4, 4), b"\xff\xff", 100, 1000)
+        emissions, self.lossy = self.session.on_frame(frame, done, results, self.at_ns + 20 * MS)
+        self.events += emissions
+        return check
+
+    def kinds(self) -> list[str]:
+        return [emission.draft.kind for emission in self.events]
+
+    def states(self) -> list[str]:
+        return [e.draft.data["state"] for e in self.events if e.draft.kind == "camera.state"]
+
+
+def test_an_alert_carries_what_the_wire_promises():
+    """Rule, alert, p, the deciding frame with its age, the model, the drops, and the picture as evidence."""
+    driver = Driver(RULE)
+    driver.live()
+    driver.frame(0.1)
+    driver.frame(0.93, dropped=2)
+    driver.frame(0.2)
+    started, ended = (e for e in driver.events if e.draft.kind.startswith("alert"))
+    assert started.draft.data == {
+        "rule": "r_1",
+        "alert": started.draft.data["alert"],
+        "p": 0.93,
+        "frame_ts": (T0 + S) // MS,
+        "age_ms": 20,
+        "model": "tiny-random",
+        "dropped_frames": 2,
+    }
+    assert started.evidence is PICTURE
+    assert started.rule == "r_1"
+    assert ended.draft.data["alert"] == started.draft.data["alert"]
+    assert ended.draft.data["duration_s"] == 0.5
+    assert started.draft.dedup != ended.draft.dedup
+
+
+def test_a_still_picture_confirms_a_hold_without_new_checks():
+    """When nothing changed the last p stands, so hold_s passes although the rule is not evaluated again."""
+    driver = Driver(RuleSpec(id="r_1", camera="dock", ask="x?", hold_s=1))
+    driver.live()
+    driver.frame(0.9)
+    assert driver.frame(None, kept=0).only_if_changed
+    driver.frame(None, kept=0)
+    assert "alert.started" in driver.kinds()
+
+
+def test_rules_are_evaluated_at_least_every_recheck_s():
+    """On an unchanged picture, one unconditional check every recheck_s of frame time."""
+    driver = Driver(RULE, recheck_s=5)
+    checks = [driver.frame(0.1, kept=0) for _ in range(25)]
+    assert [i for i, check in enumerate(checks) if not check.only_if_changed] == [0, 10, 20]
+
+
+def test_a_blind_camera_is_unknown_not_no():
+    """After blind_s without contrast: state `blind`, no check, and an open alert stays open."""
+    driver = Driver(RULE, blind_s=1)
+    driver.live()
+    driver.frame(0.95)
+    for _ in range(4):
+        check = driver.frame(0.0 if driver.session.state is not CameraState.BLIND else None, luma=BLACK, kept=0)
+    assert check is None
+    assert driver.states() == ["live", "blind"]
+    assert driver.kinds().count("alert.ended") == 0
+    driver.frame(0.1)
+    assert driver.states() == ["live", "blind", "live"]
+    assert driver.kinds().count("alert.ended") == 1
+
+
+def test_dropped_frames_make_a_camera_lagging_and_back():
+    """A third of the frames dropped unseen for a while is `lagging`; it passes when they are seen again."""
+    driver = Driver()
+    driver.live()
+    for _ in range(12):
+        driver.frame(dropped=1)
+    for _ in range(40):
+        driver.frame()
+    assert driver.states() == ["live", "lagging", "live"]
+
+
+def test_a_state_is_told_once():
+    """The same state with the same reason is not repeated."""
+    driver = Driver()
+    for _ in range(3):
+        driver.events += driver.session.on_status(CameraState.OFFLINE, "connection refused", T0)
+    assert driver.states() == ["offline"]
+
+
+def test_an_interruption_is_a_gap():
+    """When frames flow again after an outage, the hole is announced once."""
+    driver = Driver()
+    driver.live()
+    driver.frame()
+    before_ns = driver.at_ns
+    driver.at_ns += 60 * S
+    driver.events += driver.session.on_status(CameraState.LIVE, None, driver.at_ns, gap=(before_ns, driver.at_ns))
+    driver.frame()
+    gaps = [e.draft.data for e in driver.events if e.draft.kind == "gap"]
+    assert gaps == [{"from": before_ns // MS, "to": (before_ns + 60 * S) // MS, "reason": "reconnect"}]
+
+
+def test_a_restart_announces_the_unseen_time_and_keeps_the_alert():
+    """A new worker's first frame closes the hole, and the alert that the old one opened ends under its own id."""
+    driver = Driver(RULE)
+    driver.session.restore(T0 - 30 * S, [OpenAlert("r_1", "a_old", T0 - 60 * S, T0 - 60 * S)])
+    driver.live()
+    driver.frame(0.1)
+    gap = next(e.draft.data for e in driver.events if e.draft.kind == "gap")
+    assert (gap["from"], gap["reason"]) == ((T0 - 30 * S) // MS, "worker_restart")
+    ended = next(e.draft.data for e in driver.events if e.draft.kind == "alert.ended")
+    assert ended["alert"] == "a_old"
+
+
+def test_orphaned_alerts_end():
+    """An open alert whose rule is gone is ended by the next worker."""
+    driver = Driver(RULE)
+    (ended,) = driver.session.orphans([OpenAlert("r_gone", "a_1", T0, T0)], T0 + S)
+    assert ended.draft.kind == "alert.ended"
+    assert ended.draft.data["rule"] == "r_gone"
+
+
+def test_removing_or_rewording_a_rule_ends_its_alert():
+    """Both say why."""
+    driver = Driver(RULE)
+    driver.live()
+    driver.frame(0.95)
+    reworded = RuleSpec(id="r_1", camera="dock", ask="is it raining?", hold_s=0, cooldown_s=0)
+    (ended,) = driver.session.set_rules([reworded], driver.at_ns)
+    assert ended.draft.data["reason"] == "rule changed"
+    driver.frame(0.95)
+    (ended,) = driver.session.set_rules([], driver.at_ns)
+    assert ended.draft.data["reason"] == "rule deleted"
+
+
+def test_closing_the_camera_ends_its_alerts():
+    """A removed camera leaves no alert open."""
+    driver = Driver(RULE)
+    driver.frame(0.95)
+    (ended,) = driver.session.close("camera removed", driver.at_ns)
+    assert ended.draft.data["reason"] == "camera removed"
+
+
+def test_lossy_messages_show_heat_and_trace():
+    """One heat a frame; one trace for each evaluated rule."""
+    driver = Driver(RULE)
+    driver.frame(0.4)
+    heat, trace = driver.lossy
+    assert (heat["topic"], heat["hw"], heat["kept"]) == ("heat", [4, 4], b"\xff\xff")
+    assert (trace["topic"], trace["rule"], trace["p"]) == ("trace", "r_1", 0.4)
+
+
+def test_counters_add_up():
+    """Tokens, drops and latency as the frames brought them."""
+    driver = Driver()
+    for _ in range(4):
+        driver.frame(kept=4, dropped=1)
+    counters = driver.session.counters(driver.at_ns)
+    assert counters["frames"] == 4
+    assert counters["queue_drops"] == 4
+    assert counters["drop_ratio"] == 0.75
+    assert counters["p50_ms"] == 20.0
+    assert counters["last_frame_ts"] == driver.at_ns // MS
+
+
+@pytest.mark.parametrize(
+    ("delta", "status"),
+    [
+        (AnswerDelta("q_1", "dock", "", AskStatus.COMPLETED, T0, 100, 3, T0 - 9 * S, T0), "completed"),
+        (AnswerDelta("q_1", "dock", "", AskStatus.UNKNOWN), "unknown"),
+        (AnswerDelta("q_1", "dock", "", AskStatus.FAILED, reason="no"), "failed"),
+    ],
+)
+def test_answers_say_how_fresh_they_are(delta, status):
+    """Status, freshness, citations and usage; what is not known is null, never invented."""
+    draft = answer_draft(delta, "A truck.", T0 + S, T0 + S + 40 * MS, T0 + 2 * S, "e_1")
+    assert draft.data["status"] == status
+    assert draft.dedup == "answer:q_1"
+    if status == "completed":
+        assert draft.data["age_ms"] == 2000
+        assert draft.data["citations"] == [{"t0": (T0 - 9 * S) // MS, "t1": T0 // MS}]
+        assert draft.data["usage"] == {"memory_tokens": 100, "output_tokens": 3, "ttft_ms": 40, "total_ms": 1000}
+    else:
+        assert draft.data["frame_ts"] is None
+        assert draft.data["citations"] == []
+        assert draft.data["reason"]

@@ -1,0 +1,104 @@
+"""What the next step does: fairness between cameras, and between frames and questions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.scheduler import Scheduler, SchedulerSettings
+from streaming.types import Ask, Frame
+
+BLACK = np.zeros((2, 2, 3), np.uint8)
+
+
+def frame(camera: str) -> Frame:
+    return Frame(camera, 0, 0, 0, BLACK)
+
+
+def ask(number: int, camera: str = "dock") -> Ask:
+    return Ask(f"q_{number}", camera, "what is there?")
+
+
+def test_cameras_are_served_longest_ago_first():
+    """With room for two, three always-ready cameras get the same share."""
+    scheduler = Scheduler(SchedulerSettings(max_frames=2))
+    served = Counter(camera for _ in range(30) for camera in scheduler.choose(["a", "b", "c"]))
+    assert served == {"a": 20, "b": 20, "c": 20}
+
+
+@given(st.lists(st.sets(st.sampled_from("abcdefgh")), max_size=60), st.integers(1, 4))
+def test_no_ready_camera_waits_longer_than_one_round(rounds, max_frames):
+    """A camera that stays ready is chosen within ceil(cameras / max_frames) steps; nothing idle is ever chosen."""
+    scheduler = Scheduler(SchedulerSettings(max_frames=max_frames))
+    waited: Counter[str] = Counter()
+    for ready in rounds:
+        chosen = scheduler.choose(sorted(ready))
+        assert set(chosen) <= ready
+        assert len(chosen) == min(len(ready), max_frames)
+        for camera in "abcdefgh":
+            waited[camera] = waited[camera] + 1 if camera in ready and camera not in chosen else 0
+        assert max(waited.values(), default=0) <= -(-8 // max_frames)
+
+
+def test_questions_and_frames_share_every_step():
+    """With frames due, one question starts a step and all running ones advance; frames are never held back."""
+    scheduler = Scheduler(SchedulerSettings(max_running=3, decode_tokens_busy=2))
+    for number in range(5):
+        assert scheduler.ask(ask(number))
+    starts = [[a.id for a in scheduler.plan((frame("dock"),)).start] for _ in range(4)]
+    assert starts == [["q_0"], ["q_1"], ["q_2"], []]
+    plan = scheduler.plan((frame("dock"),))
+    assert plan.advance == ("q_0", "q_1", "q_2")
+    assert plan.decode_tokens == 2
+    assert len(plan.frames) == 1
+
+
+def test_idle_steps_start_everything_there_is_room_for():
+    """Without frames, questions start together, up to max_running."""
+    scheduler = Scheduler(SchedulerSettings(max_running=3))
+    for number in range(5):
+        scheduler.ask(ask(number))
+    assert [a.id for a in scheduler.plan(()).start] == ["q_0", "q_1", "q_2"]
+    scheduler.finished("q_1")
+    assert [a.id for a in scheduler.plan(()).start] == ["q_3"]
+
+
+def test_a_full_queue_and_a_known_question_are_refused():
+    """The queue is bounded; one id is answered once."""
+    scheduler = Scheduler(SchedulerSettings(max_waiting=1))
+    assert scheduler.ask(ask(1))
+    assert not scheduler.ask(ask(1))
+    assert not scheduler.ask(ask(2))
+
+
+def test_cancel_returns_a_waiting_question_and_stops_a_running_one():
+    """A waiting one comes back at once; a running one is cancelled by the next step and no longer advanced."""
+    scheduler = Scheduler(SchedulerSettings(max_running=1))
+    scheduler.ask(ask(1))
+    scheduler.ask(ask(2))
+    scheduler.plan(())
+    assert scheduler.cancel("q_2") == ask(2)
+    assert scheduler.cancel("q_1") is None
+    plan = scheduler.plan(())
+    assert plan.cancel == ("q_1",)
+    assert plan.advance == ()
+    assert scheduler.cancel("q_9") is None
+
+
+def test_a_removed_camera_gives_its_questions_back():
+    """Waiting and running questions of the camera come back; others go on."""
+    scheduler = Scheduler(SchedulerSettings(max_running=1))
+    scheduler.ask(ask(1))
+    scheduler.ask(ask(2))
+    scheduler.ask(ask(3, "yard"))
+    scheduler.plan(())
+    assert {a.id for a in scheduler.drop_camera("dock")} == {"q_1", "q_2"}
+    assert [a.id for a in scheduler.plan(()).start] == ["q_3"]
+
+
+def test_an_empty_plan_says_so():
+    """Nothing due: the engine need not be called."""
+    assert Scheduler().plan(()).empty

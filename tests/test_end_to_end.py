@@ -1,0 +1,122 @@
+"""
+From a live camera to an alert on a WebSocket, every part real: processes, store, engine, wire.
+
+The client is the independent one of tests/peers, so that nothing passes because both sides share a mistake. The model is
+`tiny-random`: its p means nothing, but it moves with the picture, so thresholds placed between its values make alerts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import statistics
+import subprocess
+import sys
+import urllib.request
+from contextlib import AsyncExitStack
+
+import pytest
+from PIL import Image
+
+from tests.peers.daemon import ROOT, Daemon, running_daemon
+from tests.peers.wire_client import RequestFailed, WireClient, wire_client
+
+YARD = {"id": "yard", "source": "synthetic:yard", "fps": 4}
+
+pytestmark = pytest.mark.slow
+
+
+async def watch_yard(client: WireClient) -> None:
+    """The yard camera, live."""
+    await client.request("subscribe", topics=["camera", "alert", "gap", "answer", "trace"], cameras="*", after=0)
+    await client.request("camera.add", camera=YARD)
+    await client.until(lambda m: m["type"] == "camera.state" and m["state"] == "live")
+
+
+async def alerting_rule(client: WireClient) -> str:
+    """A rule whose thresholds lie between the values that p takes on this camera."""
+    rule = {"camera": "yard", "ask": "Is there a car?", "on": 0.999, "off": 0.001, "hold_s": 0, "cooldown_s": 0}
+    rule_id = (await client.request("rule.create", rule=rule))["rule"]["id"]
+    ps: list[float] = []
+    while len(ps) < 40 or max(ps) - min(ps) < 1e-4:
+        (*_, trace) = await client.until(lambda m: m["type"] == "trace" and m["rule"] == rule_id)
+        ps.append(trace["p"])
+    low, _, high = statistics.quantiles(ps, n=4)
+    assert low < high, "p does not move with the picture"
+    await client.request("rule.update", rule=rule_id, on=high, off=low)
+    return rule_id
+
+
+async def first_whole_path(daemon: Daemon) -> None:
+    await daemon.until_ready()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(wire_client(daemon.url))
+        assert client.hello["type"] == "hello"
+        await watch_yard(client)
+        rule = await alerting_rule(client)
+
+        seen = await client.until(lambda m: m["type"] == "alert.ended", within_s=60)
+        started = next(m for m in seen if m["type"] == "alert.started")
+        ended = seen[-1]
+        assert started["rule"] == ended["rule"] == rule
+        assert started["alert"] == ended["alert"]
+        assert started["seq"] < ended["seq"]
+        assert 0 <= started["age_ms"] < 60_000
+        assert started["model"] == "tiny-random"
+        jpeg = await asyncio.to_thread(lambda: urllib.request.urlopen(daemon.http + started["evidence"]["jpg"]).read())
+        assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
+
+        ask = (await client.request("ask", camera="yard", text="What is in the yard?", max_tokens=12))["ask"]
+        seen = await client.until(lambda m: m["type"] == "answer.done")
+        done = seen[-1]
+        assert done["ask"] == ask
+        assert done["status"] == "completed"
+        assert done["usage"]["output_tokens"] <= 12
+        assert done["text"].startswith("".join(m["text"] for m in seen if m["type"] == "answer.delta"))
+        assert done["citations"][0]["t0"] <= done["frame_ts"]
+
+        with pytest.raises(RequestFailed, match="not_found"):
+            await client.request("ask", camera="nowhere", text="?")
+
+
+async def after_a_restart(daemon: Daemon) -> None:
+    """What a new start on the same data directory must still know."""
+    await daemon.until_ready()
+    async with wire_client(daemon.url, form="msgpack") as client:
+        (camera,) = (await client.request("camera.list"))["cameras"]
+        assert camera["id"] == "yard"
+        assert len((await client.request("rule.list"))["rules"]) == 1
+        await client.request("subscribe", topics=["camera", "alert", "gap", "answer"], cameras="*", after=0)
+        seen = await client.until(lambda m: m["type"] == "gap" and m["reason"] == "worker_restart")
+        seqs = [m["seq"] for m in seen]
+        assert seqs == list(range(1, len(seqs) + 1))
+
+
+def test_the_whole_path_and_a_restart():
+    """Camera, rule, alert with evidence, answer; then SIGTERM, exit 0, and everything is still there."""
+    with running_daemon() as daemon:
+        asyncio.run(first_whole_path(daemon))
+        assert daemon.stop() == 0
+        daemon.start()
+        asyncio.run(after_a_restart(daemon))
+
+
+def test_a_second_daemon_on_the_same_directory_is_refused():
+    """It says who holds the directory, exits non-zero, and the first goes on."""
+    with running_daemon() as first:
+        asyncio.run(first.until_ready())
+        second = Daemon(first.data_dir, first.port, {})
+        second.log_path = first.data_dir / "second.log"
+        second.start()
+        assert second.process is not None
+        assert second.process.wait(30) != 0
+        assert str(first.process.pid) in second.log()
+        assert "Traceback" not in second.log()
+        assert first.ready()
+
+
+def test_the_gateway_imports_no_torch():
+    """Neither the gateway nor the command line pulls in torch, transformers or a decoder."""
+    script = "import sys, daemon.gateway, daemon.cli; print([m for m in ('torch', 'transformers', 'av') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
