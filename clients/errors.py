@@ -11,7 +11,8 @@ What can go wrong for a client; each becomes one wire error with a code, a sente
      ├── Busy           try again: the store or the engine is not there right now
      ├── Unsupported    known, but this daemon cannot do it
      ├── Internal       our fault
-     └── Disconnected   (only in the SDK) the connection went while the reply was awaited; whether it took effect is unknown
+     ├── Unreachable    (SDK only) no daemon answers at this address
+     └── Disconnected   (SDK only) the connection went while the reply was awaited; nobody knows if it took effect
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ class Unsupported(WireError):
 
 class Internal(WireError):
     code = "internal"
+
+
+class Unreachable(WireError):
+    code = "unreachable"
 
 
 class Disconnected(WireError):

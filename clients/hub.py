@@ -88,13 +88,13 @@ class Subscriber:
 
     def replay(self, events: Sequence[Event], *, head: int) -> None:
         """
-        The page of events that follows the cursor, from the store. Becomes live when it is empty or reaches `head`.
+        The page of events that follows the cursor, from the store. Becomes live when the cursor reaches `head`.
 
-        The caller has seen to it that the page begins right after the cursor, see `trimmed`.
+        An empty page does not make it live: the hub may have been given an event since the page was read.
         """
         for event in events:
             self._pass(event, Outgoing(event.as_message()))
-        if not events or self.cursor >= head:
+        if self.cursor >= head:
             self.live = True
 
     def trimmed(self, oldest: int, oldest_ts: int | None, now_ms: int) -> None:
@@ -232,8 +232,8 @@ class Hub:
         key: Hashable = (topic, camera, str(message.get("rule", "")))
         shared = Outgoing({"type": topic, **fields})
         for subscriber in self.subscribers:
-            if subscriber.interests.want(topic, camera):
-                subscriber.outbox.put_lossy(topic, key, shared)
+            if subscriber.interests.want(topic, camera) and not subscriber.outbox.put_lossy(topic, key, shared):
+                self._metrics.dropped.labels(topic).inc()
 
     # the end
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,7 @@ MAX_ZONES: Final = 32
 MAX_POINTS: Final = 64
 
 DURABLE: Final = ("alert.started", "alert.ended", "note", "camera.state", "answer", "gap")
+CAMERA_STATES: Final = ("connecting", "live", "lagging", "stale", "blind", "offline", "ended", "failed")
 LOSSY: Final = ("stats", "preview", "heat", "trace")
 TOPIC_OF_KIND: Final = {
     "alert.started": "alert",
@@ -93,6 +94,10 @@ class RuleSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     say: str | None = None
     enabled: bool = True
 
+    def named(self, rule: str) -> RuleSpec:
+        """The same rule under the id that the daemon gives it."""
+        return msgspec.structs.replace(self, id=rule)
+
     def checked(self) -> RuleSpec:
         """The same rule. Raises Invalid, naming the field, when a value is out of bounds."""
         check_id(self.camera, "rule.camera")
@@ -140,7 +145,10 @@ class Event:
         return head | self.data
 
 
-def updated(spec: CameraSpec | RuleSpec, changes: dict[str, Any]) -> CameraSpec | RuleSpec:
+SpecT = TypeVar("SpecT", CameraSpec, RuleSpec)
+
+
+def updated(spec: SpecT, changes: dict[str, Any]) -> SpecT:
     """
     The specification with the fields of `changes` in place of its own; the id stays.
 
@@ -151,24 +159,10 @@ def updated(spec: CameraSpec | RuleSpec, changes: dict[str, Any]) -> CameraSpec 
     changes = {key: value for key, value in changes.items() if key != "id"}
     if isinstance(spec, CameraSpec) and changes.get("source") == redacted(spec.source):
         del changes["source"]
-    return convert({name: msgspec.to_builtins(spec) | changes}, {name: type(spec)})[name].checked()
-
-
-def convert(message: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
-    """
-    The named fields of `message`, each as its type says.
-
-    Raises: Invalid that names the field at fault by its path, such as `camera.zones[0]`.
-    """
-    found: dict[str, Any] = {}
-    for name, kind in fields.items():
-        if name not in message:
-            raise Invalid(f"{name} is missing", name)
-        try:
-            found[name] = msgspec.convert(message[name], kind)
-        except msgspec.ValidationError as error:
-            raise told(error, name) from None
-    return found
+    try:
+        return cast("SpecT", msgspec.convert(msgspec.to_builtins(spec) | changes, type(spec)).checked())
+    except msgspec.ValidationError as error:
+        raise told(error, name) from None
 
 
 def told(error: msgspec.ValidationError, root: str = "") -> Invalid:

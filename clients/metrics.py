@@ -6,7 +6,11 @@ No label takes a value that a client can invent, so that the number of series is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from .messages import CAMERA_STATES
 
 
 class Metrics:
@@ -31,7 +35,13 @@ class Metrics:
             **made,
         )
         self.head = Gauge("vigil_head_seq", "The newest event published", **made)
+        self.cameras = Gauge("vigil_cameras", "Cameras by state, when last asked", ["state"], **made)
         self.store_up = Gauge("vigil_store_up", "1 while the store answers", **made)
+
+    def show_cameras(self, by_state: Mapping[str, int]) -> None:
+        """How many cameras are in each state."""
+        for state in CAMERA_STATES:
+            self.cameras.labels(state).set(by_state.get(state, 0))
 
     def exposition(self) -> bytes:
         """The text of `GET /metrics`."""

@@ -109,13 +109,16 @@ class Outbox:
         kept = deque(entry for entry in self._events if entry[0] is None or wanted(entry[0]))
         self._events, self.event_bytes = kept, sum(len(payload) for _, payload in kept)
 
-    def put_lossy(self, topic: str, key: Hashable, message: Outgoing) -> None:
-        """Replaces a waiting message with the same key."""
-        if key in self._lossy or len(self._lossy) >= self.limits.lossy_keys:
-            self.dropped[topic] += 1
-        if key in self._lossy or len(self._lossy) < self.limits.lossy_keys:
+    def put_lossy(self, topic: str, key: Hashable, message: Outgoing) -> bool:
+        """Replaces a waiting message with the same key; False when one was lost by that, or this one has no place."""
+        replaces, has_place = key in self._lossy, len(self._lossy) < self.limits.lossy_keys
+        if replaces or has_place:
             self._lossy[key] = (topic, message)
+        lost = replaces or not has_place
+        if lost:
+            self.dropped[topic] += 1
         self._wake()
+        return not lost
 
     def keep_lossy(self, wanted: Callable[[Hashable], bool]) -> None:
         """Take back the waiting lossy messages whose key is not wanted any more."""

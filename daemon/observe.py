@@ -1,4 +1,4 @@
-"""Logs: one line an event, to stderr, with ids, counts and milliseconds; never pixels, questions, answers or secrets."""
+"""Logs: one line an event, to stderr, with ids, counts and milliseconds; no pixels, questions, answers, secrets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def set_up_logging(*, level: str = "info", form: Literal["console", "json"] = "c
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(stream=sys.stderr, level=max(threshold, logging.WARNING), format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=max(threshold, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
+    )
     structlog.contextvars.clear_contextvars()
     if process:
         structlog.contextvars.bind_contextvars(process=process)

@@ -111,7 +111,6 @@ class Session:
         self._latency_ms = Quantiles()
         self._memory = (0, 0)
         self._rho = 0.0
-        self.fps_in = 0.0
 
     @property
     def state(self) -> CameraState:
@@ -257,7 +256,6 @@ class Session:
         kept, total = counts["tokens_kept"], counts["tokens_in"]
         p50_ms, p95_ms = self._latency_ms.at(0.5), self._latency_ms.at(0.95)
         return {
-            "fps_in": round(self.fps_in, 2),
             "fps_seen": round(self._seen.per_s(now_ns), 2),
             "fps_encoded": round(self._encoded.per_s(now_ns), 2),
             "frames": counts["frames"],
@@ -372,16 +370,23 @@ class Session:
         rule: str | None = None,
     ) -> Emission:
         event_id = self._new_id("e")
-        draft = Draft(
-            kind=kind, camera=self.spec.id, data=data, dedup=dedup or event_id, id=event_id, ts=now_ns // MS
-        )
+        draft = Draft(kind=kind, camera=self.spec.id, data=data, dedup=dedup or event_id, id=event_id, ts=now_ns // MS)
         return Emission(draft, evidence, rule)
 
 
 def as_rule(spec: RuleSpec) -> Rule:
     """The rule as `streaming` knows it."""
     return Rule(
-        spec.id, spec.camera, spec.ask, spec.on, spec.off, spec.hold_s, spec.cooldown_s, spec.zone, spec.say, spec.enabled
+        spec.id,
+        spec.camera,
+        spec.ask,
+        spec.on,
+        spec.off,
+        spec.hold_s,
+        spec.cooldown_s,
+        spec.zone,
+        spec.say,
+        spec.enabled,
     )
 
 

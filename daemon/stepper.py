@@ -22,7 +22,6 @@ from streaming.types import AnswerDelta, Ask, AskStatus, Check, CheckResult, Fra
 
 from .session import Emission, Session, answer_draft
 
-
 CLOSED_REMEMBERED = 4096
 
 
@@ -97,9 +96,13 @@ class Stepper:
             while await self.step():
                 pass
 
+    def knows(self, ask_id: str) -> bool:
+        """Is the question taken up already, or answered?"""
+        return ask_id in self._answers or ask_id in self._closed
+
     def ask(self, ask: Ask) -> None:
         """Take in a question; one that finds no room is answered `failed` at once."""
-        if ask.id in self._answers or ask.id in self._closed:
+        if self.knows(ask.id):
             return
         self._answers[ask.id] = _Progress(ask.asked_ns)
         if not self._scheduler.ask(ask):
@@ -109,15 +112,16 @@ class Stepper:
     def cancel(self, ask_id: str) -> None:
         waiting = self._scheduler.cancel(ask_id)
         if waiting is not None:
-            self._answer(AnswerDelta(waiting.id, waiting.camera, "", AskStatus.CANCELLED))
+            self.drop(waiting)
         self.wake()
 
     def refuse(self, ask: Ask, reason: str) -> None:
         """Answer a question `failed` without asking the model."""
-        if ask.id in self._closed:
-            return
-        self._answers.setdefault(ask.id, _Progress(ask.asked_ns))
-        self._answer(AnswerDelta(ask.id, ask.camera, "", AskStatus.FAILED, reason=reason))
+        self._close(ask, AskStatus.FAILED, reason)
+
+    def drop(self, ask: Ask) -> None:
+        """Answer `cancelled` a question that was cancelled before anyone took it up."""
+        self._close(ask, AskStatus.CANCELLED, None)
 
     def drop_camera(self, camera: str, reason: str) -> None:
         """Close the questions of a camera that goes."""
@@ -159,15 +163,19 @@ class Stepper:
             watched = self._cameras.get(done.camera)
             if watched is None:  # removed while the step ran
                 continue
-            emissions, lossy = watched.session.on_frame(
-                frames[done.camera], done, checks.get(done.camera, {}), now_ns
-            )
+            emissions, lossy = watched.session.on_frame(frames[done.camera], done, checks.get(done.camera, {}), now_ns)
             for emission in emissions:
                 watched.emit(emission)
             for message in lossy:
                 self._publish(message)
         for delta in result.answers:
             self._answer(delta)
+
+    def _close(self, ask: Ask, status: AskStatus, reason: str | None) -> None:
+        if ask.id in self._closed:
+            return
+        self._answers.setdefault(ask.id, _Progress(ask.asked_ns))
+        self._answer(AnswerDelta(ask.id, ask.camera, "", status, reason=reason))
 
     def _answer(self, delta: AnswerDelta) -> None:
         """Pass on what an answer gained; its end is a durable event of its camera."""

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -138,7 +138,7 @@ class Supervisor:
             raise ValueError(f"two children have the same name: {', '.join(names)}")
         self._settings = settings
         self._table = table
-        self._failed: asyncio.Future[ChildFailed] = asyncio.get_running_loop().create_future()
+        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._children = [
             _Child(spec, settings, sink=sink, on_change=self._write_table, on_failed=self._fail) for spec in children
         ]
@@ -147,24 +147,25 @@ class Supervisor:
         return [child.status for child in self._children]
 
     def kill(self) -> None:
-        """Kill every child at once; `run` then ends."""
+        """Kill every child at once, and start none again."""
         for child in self._children:
             child.kill()
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:
         """Start, keep up and finally drain; see `serve`."""
-        stopping = asyncio.create_task(stop.wait())
-        started = asyncio.create_task(self._start_in_order())
+        stopping = asyncio.ensure_future(stop.wait())
+        started = asyncio.ensure_future(self._start_in_order())
+        ends: set[asyncio.Future[Any]] = {stopping, self._failed}
         try:
-            await asyncio.wait({stopping, started, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            if started.done() and not self._failed.done():
+            await asyncio.wait({started, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if started.done():
                 started.result()
                 on_ready()
-            await asyncio.wait({stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             started.cancel()
-            await asyncio.gather(stopping, started, return_exceptions=True)
+            await asyncio.wait({stopping, started})
             await self._drain()
         if self._failed.done():
             raise self._failed.result()
@@ -194,7 +195,7 @@ class Supervisor:
             left_s = max(0.0, begun + deadline_s - time.monotonic())
             await asyncio.gather(*(child.stop(left_s) for child in stage))
 
-    def _fail(self, error: ChildFailed) -> None:
+    def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_result(error)
 
@@ -220,7 +221,7 @@ class _Child:
         *,
         sink: Callable[[str, str], None],
         on_change: Callable[[], None],
-        on_failed: Callable[[ChildFailed], None],
+        on_failed: Callable[[BaseException], None],
     ) -> None:
         self.spec = spec
         self.status = ChildStatus(spec.name, spec.stage)
@@ -237,25 +238,34 @@ class _Child:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_running(), name=f"child {self.spec.name}")
+        self._task.add_done_callback(self._tell_crash)
 
     async def stop(self, within_s: float) -> None:
         """SIGTERM, and SIGKILL when it is not gone within that time."""
         self._stopping.set()
-        if self._task is None:
+        if self._task is None or self._task.done():
             return
+        self._set("stopping", pid=self.status.pid)
         self._signal(signal.SIGTERM)
         done, _ = await asyncio.wait({self._task}, timeout=within_s)
         if not done:
             log.warning("child.killed", child=self.spec.name, reason=f"not gone {within_s:.1f} s after SIGTERM")
+        while not done:  # more than once: it may have been in the middle of starting
             self.kill()
-            await asyncio.wait({self._task})
-        self._set("stopped" if self.status.state != "failed" else "failed")
-        self._task.result()
+            done, _ = await asyncio.wait({self._task}, timeout=0.1)
+        self._set("stopped")
 
     def kill(self) -> None:
+        """SIGKILL, and no other start."""
+        self._stopping.set()
         self._signal(signal.SIGKILL)
 
     # --- private
+
+    def _tell_crash(self, task: asyncio.Task[None]) -> None:
+        """Our own fault, or that of `ready` or `explain`: told by Supervisor.run, never passed over."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_failed(error)
 
     async def _keep_running(self) -> None:
         while not self._stopping.is_set():
@@ -303,8 +313,8 @@ class _Child:
         self._set("starting", pid=process.pid)
         if self._stopping.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
-        watching = asyncio.create_task(self._watch_start())
-        reading = asyncio.create_task(self._pass_on(process))
+        watching: asyncio.Future[Any] = asyncio.ensure_future(self._watch_start())
+        reading: asyncio.Future[Any] = asyncio.ensure_future(self._pass_on(process))
         try:
             status = await process.wait()
             # A grandchild may hold the pipe open: what it says after its parent's end is not waited for.
@@ -313,8 +323,8 @@ class _Child:
             self._process = None
             for task in (watching, reading):
                 task.cancel()
-            await asyncio.gather(watching, reading, return_exceptions=True)
-        started = watching.done() and not watching.cancelled() and watching.exception() is None and watching.result()
+            await asyncio.wait({watching, reading})
+        started = not watching.cancelled() and watching.result()
         lines = tuple(self._last_lines)
         return Ended(
             status=status,
@@ -327,23 +337,26 @@ class _Child:
     async def _watch_start(self) -> bool:
         """True once the process has started; kills it when it is not ready in time."""
         if self.spec.ready is None:
-            await asyncio.sleep(self._settings.settle_s if self.status.restarts else 0)
             self._started()
             await asyncio.sleep(self._settings.settle_s)
             return True
+        started = False
         try:
             async with asyncio.timeout(self._settings.ready_s):
-                while not await self.spec.ready():
+                while not await self.spec.ready():  # noqa: ASYNC110  it is another process that is asked
                     await asyncio.sleep(self._settings.poll_s)
+            started = True
+            self._started()
         except TimeoutError:
             self._last_lines.append(f"not ready after {self._settings.ready_s:g} s")
-            self.kill()
-            return False
-        self._started()
-        return True
+        finally:
+            if not started:
+                self._signal(signal.SIGKILL)
+        return started
 
     def _started(self) -> None:
-        self._set("running", pid=self.status.pid)
+        if not self._stopping.is_set():
+            self._set("running", pid=self.status.pid)
         self.first_start.set()
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:

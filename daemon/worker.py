@@ -2,18 +2,17 @@
 The worker process: cameras in, events out.
 
 This file starts everything that runs in a worker: the accelerator thread, the event loop's tasks, and through the roster
-one decoder thread a camera. What they do stands in `cameras`, `stepper`, `session`, `outbox`.
+two threads a camera. What they do stands in `cameras`, `stepper`, `session`, `outbox`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import msgpack
 import psutil
 import structlog
+import torch
 from PIL import Image as Picture
 
 from clients.messages import Event
@@ -53,7 +53,7 @@ class WorkerSettings:
     """
 
     model: str = "tiny-random"
-    dtype: str | None = None
+    dtype: torch.dtype | None = None
     stats_s: float = 1.0
     preview_px: int = 480
     jpeg_quality: int = 85
@@ -101,9 +101,16 @@ async def run_worker(
             ),
         )
         engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
-        async with contextlib.aclosing(await Store.connect(store_url, owner=slot)) as store:
+        async with await Store.connect(store_url, owner=slot) as store:
             worker = Worker(
-                settings, store, engine, executor, data_dir=data_dir, device=device, slot=slot, clock=clock or SystemClock()
+                settings,
+                store,
+                engine,
+                executor,
+                data_dir=data_dir,
+                device=device,
+                slot=slot,
+                clock=clock or SystemClock(),
             )
             await worker.run(stop)
     finally:
@@ -154,8 +161,8 @@ class Worker:
             settings=settings.roster,
             model=settings.model,
             executor=executor,
-            on_frame=lambda: self._stepper.wake(),
-            on_gone=lambda camera, reason: self._stepper.drop_camera(camera, reason),
+            on_frame=self._on_frame,
+            on_gone=self._on_gone,
             new_id=new_id,
             clock=clock,
         )
@@ -225,8 +232,7 @@ class Worker:
             await asyncio.sleep(period_s)
 
     async def _follow_changes(self, newest: str) -> None:
-        changes: AsyncIterator[Any] = self._store.changes(newest)
-        async for change in changes:
+        async for change in self._store.changes(newest):
             try:
                 match change.kind:
                     case "ask":
@@ -251,7 +257,9 @@ class Worker:
         for pending in await self._store.pending_asks(camera):
             asked_ns = int(pending["asked_ts"]) * MS
             ask = Ask(pending["ask"], camera, pending["text"], int(pending["max_tokens"]), asked_ns)
-            if now_ns - asked_ns > self._settings.ask_ttl_s * 1e9:
+            if pending["cancelled"] and not self._stepper.knows(ask.id):
+                self._stepper.drop(ask)
+            elif now_ns - asked_ns > self._settings.ask_ttl_s * 1e9:
                 self._stepper.refuse(ask, "the question waited too long for its camera's worker; ask again")
             else:
                 self._stepper.ask(ask)
@@ -275,10 +283,11 @@ class Worker:
 
     async def _tell_stats(self) -> None:
         now_ns = self._clock.now_ns()
+        counters = {camera: watch.counters(now_ns) for camera, watch in self._roster.items()}
+        await self._store.set_all_counters(counters)
         for camera, watch in list(self._roster.items()):
-            counters = watch.session.counters(now_ns)
-            self._publish({"topic": "stats", "camera": camera, "state": str(watch.session.state)} | counters)
-            await self._store.set_counters(camera, counters)
+            stats = {"topic": "stats", "camera": camera, "state": str(watch.session.state)}
+            self._publish(stats | counters.get(camera, {}))
             frame = watch.session.last_frame
             if frame is not None and self._previewed.get(camera) != frame.seq:
                 self._previewed[camera] = frame.seq
@@ -294,6 +303,12 @@ class Worker:
         await asyncio.to_thread(self._evidence.sweep)
         oldest_ts = self._clock.now_ns() // MS - int(1000 * self._settings.events_max_age_s)
         await self._store.trim(max_len=self._settings.events_max, min_ts=oldest_ts)
+
+    def _on_frame(self) -> None:
+        self._stepper.wake()
+
+    def _on_gone(self, camera: str, reason: str) -> None:
+        self._stepper.drop_camera(camera, reason)
 
     def _publish(self, message: dict[str, Any]) -> None:
         self._lossy.append(msgpack.packb(message))
@@ -319,8 +334,9 @@ class Worker:
             self._fenced.put_nowait(lease)
 
     def _on_delivered(self, emission: Emission, event: Event) -> None:
-        if emission.rule is not None and event.camera in self._roster:
-            self._roster[event.camera].session.delivered(emission.rule, self._clock.now_ns())
+        camera = event.camera
+        if emission.rule is not None and camera is not None and camera in self._roster:
+            self._roster[camera].session.delivered(emission.rule, self._clock.now_ns())
 
     def _save_evidence(self, event_id: str, image: Image) -> str:
         name = f"{event_id}.jpg"

@@ -1,8 +1,8 @@
 """
 Scene changes, seen in the share of tokens that survive the drop.
 
-ρ = kept / N of a frame; z = (ρ − median) / (1.4826·MAD + ε) over the last frames. The signal lies outside the KV memory,
-so that compaction does not shift it.
+ρ = kept / N of a frame; z = (ρ − median) / (1.4826·MAD + ε) over the last frames. The signal lies outside the KV
+memory, so that compaction does not shift it.
 
 Source: TimeChat-Online marks scene changes by valleys of the drop ratio; the robust score is ours.
 """

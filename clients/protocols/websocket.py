@@ -15,18 +15,19 @@ from typing import Any
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from clients import requests as rq
-from clients.auth import Role, hash_token
-from clients.errors import Busy, Internal, Invalid, Unauthorized, WireError
-from clients.hub import GONE, SLOW, Ending
-from clients.rate import Bucket
-from clients.service import Service, fulfil
-from clients.wire import Codec, Outgoing, negotiate
+from .. import requests as rq
+from ..auth import Role, hash_token
+from ..errors import Internal, Unauthorized, WireError
+from ..hub import GONE, SLOW, Ending
+from ..rate import Bucket
+from ..service import Service, fulfil
+from ..wire import Codec, Outgoing, negotiate
 
 log = logging.getLogger(__name__)
 
 PATH = "/v1/ws"
 PROTOCOL = 1
+EMPTY_PAUSE_S = 0.05
 MAX_REASON_BYTES = 123  # a close frame holds 125, two of them the code
 
 FULL = Ending(1013, "too many connections: try again later")
@@ -210,23 +211,23 @@ class Connection:
             await self._until(lambda: not subscriber.live and self._outbox.events < page)
             try:
                 await self._replay_page()
-            except Busy as error:
+            except WireError as error:
                 return self._end(Ending(1013, f"cannot replay now: {error.message}"))
 
     async def _replay_page(self) -> None:
-        subscriber, backend = self._subscriber, self._service.backend
+        subscriber, backend, hub = self._subscriber, self._service.backend, self._service.hub
         cursor = subscriber.cursor
         events = await backend.events_after(cursor, self._service.limits.page)
-        oldest, oldest_ts = cursor + 1, None
-        if not events or events[0].seq > cursor + 1:
-            oldest = await backend.oldest_seq()
-            oldest_ts = events[0].ts if events and events[0].seq == oldest else None
-        if subscriber.cursor != cursor:
-            return  # a subscription moved it meanwhile
-        if oldest > cursor + 1:
-            subscriber.trimmed(oldest, oldest_ts, self._service.now_ms())
-        events = [event for event in events if event.seq >= oldest]
-        subscriber.replay(events, head=self._service.hub.head)
+        following = events[0].seq if events else hub.head + 1
+        if following > cursor + 1 and (oldest := await backend.oldest_seq()) > cursor + 1:
+            oldest = following if events else oldest
+            if subscriber.cursor == cursor:
+                subscriber.trimmed(oldest, events[0].ts if events else None, self._service.now_ms())
+                cursor = subscriber.cursor
+        if subscriber.cursor == cursor:  # no subscription has moved it meanwhile
+            subscriber.replay(events, head=hub.head)
+            if not events and not subscriber.live:
+                await asyncio.sleep(EMPTY_PAUSE_S)  # what the hub has seen is not to be had: the store is being replaced
 
 
 def frame(codec: Codec, payload: bytes) -> Message:

@@ -1,51 +1,60 @@
 """
-The hidden commands `vigild worker` and `vigild gateway`: the processes that the supervisor starts.
+The hidden commands `vigild worker` and `vigild gateway`: the processes that `vigild serve` starts.
 
-Each reads the settings that the supervisor resolved (a file; the environment was read once, by the parent), and runs
-until SIGTERM or SIGINT.
+Each runs with the settings that its parent resolved, until SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import signal
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from ..config import Config, load
+from ..config import Config, from_parent
 from ..observe import set_up_logging
-
-Resolved = Annotated[Path, typer.Option("--resolved", help="The settings in force, as the supervisor wrote them.")]
-StoreUrl = Annotated[str, typer.Option("--store", help="Where the store is.")]
 
 
 def register(app: typer.Typer) -> None:
     @app.command("worker", hidden=True)
-    def worker(resolved: Resolved, store: StoreUrl, device: str = "cpu", slot: str = "w0") -> None:
-        """Watch cameras on one device; started by `vigild serve`."""
-        config = load(resolved, environ={})
-        set_up_logging(level=config.log.level, form=log_form(config), process=f"worker {slot}")
-        run_worker = importlib.import_module("daemon.worker").run_worker
-        settings = importlib.import_module("daemon.composition").worker_settings(config)
-        run(
+    def worker(
+        *,
+        slot: Annotated[str, typer.Option(help="The name of this worker in the store.")] = "w0",
+        device: Annotated[str, typer.Option(help="cpu, cuda:0, …")] = "cpu",
+    ) -> None:
+        """Watch cameras on one device."""
+        config = started(f"worker {slot}")
+        from ..wiring import worker_settings  # noqa: PLC0415  torch: only in this process
+        from ..worker import run_worker  # noqa: PLC0415
+
+        settings = worker_settings(config)
+        until_signalled(
             lambda stop: run_worker(
-                settings, store_url=store, data_dir=config.data_dir, device=device, slot=slot, stop=stop
+                settings, store_url=config.store.redis_url, data_dir=config.data_dir, device=device, slot=slot, stop=stop
             )
         )
 
     @app.command("gateway", hidden=True)
-    def gateway(resolved: Resolved, store: StoreUrl) -> None:
-        """Serve clients; started by `vigild serve`."""
-        config = load(resolved, environ={})
-        set_up_logging(level=config.log.level, form=log_form(config), process="gateway")
+    def gateway() -> None:
+        """Serve clients."""
+        config = started("gateway")
+        from ..gateway import GatewayConfig, run_gateway  # noqa: PLC0415  the web server: only in this process
+
+        settings = GatewayConfig(host=config.gateway.host, port=config.gateway.port)
+        until_signalled(lambda stop: run_gateway(settings, config.store.redis_url, config.data_dir, stop))
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def started(process: str) -> Config:
+    """The settings of this child process, its log set up by them."""
+    config = from_parent()
+    form = "json" if config.log.format == "json" else "console"
+    set_up_logging(level=config.log.level, form=form, process=process)
+    return config
+
+
+def until_signalled(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `main(stop)` on an event loop whose `stop` is set by SIGTERM and SIGINT."""
 
     async def body() -> None:
@@ -56,10 +65,3 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
         await main(stop)
 
     asyncio.run(body())
-
-
-def log_form(config: Config) -> Literal["console", "json"]:
-    """The form of the log lines: as configured, "auto" by whether a person reads them."""
-    if config.log.format == "auto":
-        return "console" if sys.stderr.isatty() else "json"
-    return config.log.format

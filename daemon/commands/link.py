@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
-from clients.errors import Busy, Forbidden, Unauthorized, WireError
+from clients.errors import Forbidden, Unauthorized, WireError
 from clients.sdk import Unreachable, Vigil, connect
 
 from ..config import load
@@ -20,8 +18,36 @@ T = TypeVar("T")
 
 Url = Annotated[
     str | None,
-    typer.Option("--url", envvar="VIGILD_URL", help="The daemon; otherwise the address in the configuration."),
+    typer.Option("--url", envvar="VIGILD_URL", help="Where the daemon is; otherwise as in the configuration."),
 ]
 Token = Annotated[
-    str | None, typer.Option("--token", envvar="VIGILD_TOKEN", help="Better given as the variable, which ps does not show.")
+    str | None,
+    typer.Option("--token", envvar="VIGILD_TOKEN", help="Better given as the variable: ps shows command lines."),
 ]
+
+
+def talk(url: str | None, token: str | None, do: Callable[[Vigil], Awaitable[T]]) -> T:
+    """
+    Connect, run `do` and disconnect; what it returned.
+
+    Raises: CommandError: no daemon answers, the token is not enough, or the daemon refused.
+    """
+    address = url or load().url
+
+    async def main() -> T:
+        async with connect(address, token=token) as vigil:
+            return await do(vigil)
+
+    try:
+        return asyncio.run(main())
+    except Unreachable as error:
+        raise CommandError(
+            f"no daemon answers at {address}: {error}; start one with `vigild serve`",
+            Exit.UNREACHABLE,
+            code="unreachable",
+        ) from None
+    except (Unauthorized, Forbidden) as error:
+        advice = "" if token else "; give a token in VIGILD_TOKEN"
+        raise CommandError(f"{error.message}{advice}", Exit.UNAUTHORIZED, code=error.code) from None
+    except WireError as error:
+        raise CommandError(error.message, code=error.code) from None

@@ -172,11 +172,11 @@ class Link:
             raise _in_our_words(error, redacted(self.url)) from error
 
 
-class _LibraryMissing(Exception):  # noqa: N818  a signal, not an error
+class _LibraryMissing(Exception):
     """The server does not know our functions."""
 
 
-class _LibraryPresent(Exception):  # noqa: N818  a signal, not an error
+class _LibraryPresent(Exception):
     """The server knows our functions already."""
 
 

@@ -13,7 +13,7 @@ __all__ = ["Policy", "create", "kinds", "room_for"]
 
 def kinds() -> tuple[str, ...]:
     """The names of all policies."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+    return tuple(sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "base"))
 
 
 def create(kind: str, **options: Any) -> Policy:
@@ -21,4 +21,7 @@ def create(kind: str, **options: Any) -> Policy:
     if kind not in kinds():
         raise ValueError(f"no memory policy '{kind}'; there are: {', '.join(kinds())}")
     module = importlib.import_module(f"{__name__}.{kind}")
-    return cast("Policy", module.POLICY(**options))
+    try:
+        return cast("Policy", module.POLICY(**options))
+    except TypeError as error:  # an option that the policy does not have
+        raise ValueError(f"memory policy '{kind}': {error}") from error

@@ -74,11 +74,6 @@ class Dialogue:
         raw: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return "".join(c for c in raw if c in "\n\t" or (c != "\ufffd" and unicodedata.category(c) != "Cc"))
 
-    def pending(self, ids: Sequence[int]) -> bool:
-        """Whether the last character is cut and may be completed by the next token."""
-        raw: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return raw.endswith("\ufffd")
-
     def _ids(self, text: str, *, plain: bool = False) -> tuple[int, ...]:
         if not text:
             return ()
@@ -93,7 +88,12 @@ class Dialogue:
 
 
 class AnswerText:
-    """Text of one answer as it grows: whole characters only, each handed out once."""
+    """
+    Text of one answer as it grows: whole characters only, each handed out once.
+
+    A character whose bytes are split over two tokens decodes to nothing until it is complete; what was said before it
+    stays a prefix, because broken UTF-8 is judged from left to right.
+    """
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
@@ -103,15 +103,9 @@ class AnswerText:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, ids: Sequence[int], *, last: bool = False) -> str:
-        """What these tokens add. `last` drops a character that stayed cut."""
+    def add(self, ids: Sequence[int]) -> str:
+        """What these tokens add to the text."""
         self._ids.extend(ids)
         text = self._dialogue.decode(self._ids)
-        if not last and self._dialogue.pending(self._ids):
-            pass  # decode() leaves the cut character out; a later token completes it behind what is said now
-        if not text.startswith(self._said):
-            # a broken byte in the middle became part of a character: say only what follows the common front
-            text = self._said + text[len(self._said) :]
-        new = text[len(self._said) :]
-        self._said = text
+        new, self._said = text[len(self._said) :], text
         return new

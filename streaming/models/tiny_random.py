@@ -20,6 +20,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, Qwen2Tokenizer, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from .checkpoint import no_bars
+
 NAME = "tiny-random"
 VERSION = 1  # raise it when the recipe changes: the folder's name carries it
 
@@ -49,6 +51,22 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
+
+# How wide the weights are drawn, relative to 1/sqrt(fan in), by a part of their name; the first match counts. Small in the
+# encoder's attention (a token stays with its cell), large in its MLPs (other pictures, other tokens).
+_GAINS = {
+    "visual.patch_embed": 1.0,
+    "visual.pos_embed": 1.0,
+    "attn.qkv": 0.5,
+    "attn.proj": 0.3,
+    "visual.blocks": 3.0,
+    "visual.merger": 2.0,
+    "visual.deepstack": 2.0,
+    "embed_tokens": 6.0,
+    "self_attn.q_proj": 1.5,
+    "self_attn": 1.5,
+    "lm_head": 2.0,
+}
 
 _TEXT = """
 Yes. No. yes no. Yes, a person is at the door. No, the yard is empty. The lamp is on. The lamp is off now.
@@ -85,7 +103,8 @@ def build(path: Path, *, seed: int = 0) -> None:
     """Write the checkpoint (config, weights, tokenizer, generation and preprocessor configs) into `path`."""
     tokenizer = _tokenizer()
     model = _model(tokenizer, seed=seed)
-    model.save_pretrained(path)
+    with no_bars():
+        model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
@@ -173,6 +192,5 @@ def _stir(model: Qwen3VLForConditionalGeneration) -> None:
     for name, weight in model.named_parameters():
         if weight.ndim < 2:  # noqa: PLR2004
             continue
-        fan_in = weight[0].numel()
-        gain = 1.0
-        weight.normal_(0.0, gain / fan_in**0.5)
+        gain = next((gain for part, gain in _GAINS.items() if part in name), 1.0)
+        weight.normal_(0.0, gain / weight[0].numel() ** 0.5)

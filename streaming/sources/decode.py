@@ -46,19 +46,20 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
     times = PtsMap()
     backlog = Backlog(max_lag_s=limits.max_lag_s)
     timestamps = source.container.format.name not in WITHOUT_PTS
-    silent_since_ns = clock.monotonic_ns()
+    silent_since_ns = ready_ns = clock.monotonic_ns()
     for packet in source.container.demux():
         if reading.closing.is_set():
             return
         now_ns = clock.monotonic_ns()
         if now_ns - silent_since_ns > limits.read_timeout_s * NS_PER_S:
-            raise SourceLost(f"{shown} sends data but no picture for {limits.read_timeout_s:g} s")
+            raise SourceLost(f"{shown} sent no picture for {limits.read_timeout_s:g} s")
         if packet.stream_index != source.stream.index or not packet.size:
             continue
-        age_ns = times.observe(_packet_ns(packet) if timestamps else None, now_ns)
+        age_ns = times.observe(_packet_ns(packet) if timestamps else None, now_ns, waited_ns=now_ns - ready_ns)
         verdict = backlog.packet(age_ns, now_ns, keyframe=packet.is_keyframe)
         if verdict is Verdict.DROP:
             silent_since_ns = now_ns  # catching up is life too; Backlog bounds it
+            ready_ns = clock.monotonic_ns()
             continue
         if verdict is Verdict.RECONNECT:
             raise SourceLost(f"{shown} is {age_ns / NS_PER_S:.1f} s behind and sends no key frame; reconnecting")
@@ -68,6 +69,7 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
             silent_since_ns = now_ns
             pts = pts_ns(frame) if timestamps else None
             yield Decoded(pts, frame, convert, age_ns=times.age_ns(pts, now_ns))
+        ready_ns = clock.monotonic_ns()
     raise SourceLost(f"{shown}: the far side closed the connection")
 
 

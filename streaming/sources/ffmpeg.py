@@ -157,9 +157,9 @@ def explain(error: av.error.FFmpegError, target: Target, limits: Limits, *, whil
     if isinstance(error, av.error.HTTPClientError | av.error.HTTPError):
         return SourceLost(f"{shown}: the server answers with an error ({error.strerror})")
     if isinstance(error, av.error.ExitError) or error.errno == errno.ETIMEDOUT:
-        waited_s = limits.read_timeout_s if while_reading else limits.open_timeout_s
-        what = "sent nothing" if while_reading else "did not answer with video"
-        return SourceLost(f"{shown} {what} within {waited_s:g} s")
+        if while_reading:
+            return SourceLost(f"{shown} sent no picture for {limits.read_timeout_s:g} s")
+        return SourceLost(f"{shown} did not answer with video within {limits.open_timeout_s:g} s")
     if error.errno == errno.ECONNREFUSED:
         return SourceLost(f"{shown}: nothing listens there (connection refused)")
     if error.errno in _UNREACHABLE:

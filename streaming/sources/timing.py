@@ -18,36 +18,42 @@ class PtsMap:
     Tells how old a picture is, from its presentation time and when it arrived.
 
     The transport only ever delays, so the smallest (arrival - pts) seen lately is the best guess of the offset between
-    the media clock and ours; what a picture exceeds it by is its age. A new offset may fall at once and rise only as
-    fast as a bad crystal drifts, so that a slowly growing delay is seen as delay and not learnt as the clock.
+    the media clock and ours; what a picture exceeds it by is its age. A new offset may fall at once. It rises, to the
+    smallest of a whole window, only when the reader spent a good part of that window waiting for the network: then
+    there was no queue and the media clock is slow, or paused; otherwise it is us who are late, and that is age.
     A timestamp that steps back (wrap, camera reboot, a PTS set back an hour), or ahead of everything the offset
     allows, starts over: the picture counts as new. A missing timestamp counts as new too.
     """
 
-    def __init__(self, *, window_s: float = 10.0, jump_s: float = 1.0, drift: float = 1e-3) -> None:
+    def __init__(self, *, window_s: float = 5.0, jump_s: float = 1.0, idle_share: float = 0.25) -> None:
         self._window_ns = round(window_s * NS_PER_S)
         self._jump_ns = round(jump_s * NS_PER_S)
-        self._drift = drift
+        self._idle_share = idle_share
         self._offset_ns: int | None = None
-        self._last = (0, 0)  # (pts, now) of the last observation
-        self._minima = [0, 0]  # smallest offsets of the window before and of this one
-        self._window_end_ns = 0
+        self._last_pts_ns = 0
+        self._began_ns = 0  # of the window
+        self._least_ns: int | None = None  # smallest (arrival - pts) in it
+        self._waited_ns = 0  # in it
         self.jumps = 0
 
-    def observe(self, pts_ns: int | None, now_ns: int) -> int:
-        """Learn from an arrival. Returns: the picture's age, 0 or more."""
+    def observe(self, pts_ns: int | None, now_ns: int, *, waited_ns: int = 0) -> int:
+        """
+        Learn from an arrival. waited_ns: how long the reader was blocked for it.
+
+        Returns: the picture's age, 0 or more.
+        """
         if pts_ns is None:
             return 0
         seen_ns = now_ns - pts_ns
-        offset_ns = self._offset_ns
-        if offset_ns is None:
+        stepped_back = pts_ns < self._last_pts_ns - self._jump_ns
+        self._last_pts_ns = pts_ns
+        if self._offset_ns is None:
             self._start(seen_ns, now_ns)
-        elif pts_ns < self._last[0] - self._jump_ns or seen_ns < offset_ns - self._jump_ns:
+        elif stepped_back or seen_ns < self._offset_ns - self._jump_ns:
             self.jumps += 1
             self._start(seen_ns, now_ns)
         else:
-            self._offset_ns = min(seen_ns, self._risen(offset_ns, seen_ns, now_ns))
-        self._last = (pts_ns, now_ns)
+            self._learn(seen_ns, now_ns, waited_ns)
         return self.age_ns(pts_ns, now_ns)
 
     def age_ns(self, pts_ns: int | None, now_ns: int) -> int:
@@ -62,17 +68,19 @@ class PtsMap:
 
     def _start(self, seen_ns: int, now_ns: int) -> None:
         self._offset_ns = seen_ns
-        self._minima = [seen_ns, seen_ns]
-        self._window_end_ns = now_ns + self._window_ns
+        self._began_ns, self._least_ns, self._waited_ns = now_ns, None, 0
 
-    def _risen(self, offset_ns: int, seen_ns: int, now_ns: int) -> int:
-        if now_ns >= self._window_end_ns:
-            self._minima = [self._minima[1], seen_ns]
-            self._window_end_ns = now_ns + self._window_ns
-        else:
-            self._minima[1] = min(self._minima[1], seen_ns)
-        allowed_ns = offset_ns + round(self._drift * (now_ns - self._last[1]))
-        return max(offset_ns, min(allowed_ns, *self._minima))
+    def _learn(self, seen_ns: int, now_ns: int, waited_ns: int) -> None:
+        offset_ns = self._offset_ns
+        assert offset_ns is not None
+        self._least_ns = seen_ns if self._least_ns is None else min(self._least_ns, seen_ns)
+        self._waited_ns += min(waited_ns, self._window_ns // 10)  # one long silence says nothing about the rest
+        self._offset_ns = min(offset_ns, seen_ns)
+        spent_ns = now_ns - self._began_ns
+        if spent_ns >= self._window_ns:
+            if self._waited_ns >= self._idle_share * spent_ns:
+                self._offset_ns = self._least_ns
+            self._began_ns, self._least_ns, self._waited_ns = now_ns, None, 0
 
 
 class Sampler:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config
-from daemon.config import Config, load, save, shipped
+from daemon.config import Config, load, shipped
 from daemon.strict import ConfigError, build, toml_layer
 
 DEFAULT = shipped() / "default.toml"
@@ -89,14 +88,13 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         load("nowhere", environ={})
 
 
-def test_children_read_what_the_parent_resolved(tmp_path: Path) -> None:
-    """A saved configuration loads to the same, whatever the environment says, and only its owner may read it."""
+def test_children_read_what_the_parent_resolved() -> None:
+    """The environment made for children gives the same settings, whatever else stands in it; by hand there is none."""
     settings = load("gpu", environ={}, flags={"store.redis_url": "redis://:s3cret@host", "gateway.origins": '["a"]'})
-    file = tmp_path / config.RESOLVED
-    for _ in range(2):  # the second overwrites the first
-        save(settings, file)
-    assert load(file, environ={}) == settings
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    environ = {"VIGILD_GATEWAY__PORT": "1", "VIGILD_CONFIG": "edge"} | config.for_children(settings)
+    assert config.from_parent(environ) == settings
+    with pytest.raises(ConfigError, match="started by `vigild serve`"):
+        config.from_parent({})
 
 
 def test_empty_folders_are_chosen(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,4 +41,4 @@ def test_nothing_is_known_during_warmup():
 def test_changes_keep_their_distance(kepts):
     """Two changes lie at least cooldown_s apart, whatever comes."""
     marks = changes(kepts, 64)
-    assert all(b - a >= 4 for a, b in zip(marks, marks[1:], strict=False))
+    assert all(b - a >= 4 for a, b in itertools.pairwise(marks))

@@ -1,0 +1,43 @@
+/** The wall of cameras, by name. */
+
+import { h, Keyed, setAttribute } from "../dom.js";
+import { CameraCard } from "./card.js";
+
+const BY_NAME = new Intl.Collator("en", { numeric: true });
+
+export class Grid {
+  #grid;
+  #empty;
+  #cards;
+  #cameras = null;
+  #order = [];
+  #rules = null;
+  #rulesOf = new Map();
+
+  constructor(grid, empty, parts) {
+    this.#grid = grid;
+    this.#empty = empty;
+    this.#cards = new Keyed(grid, (id) => new CameraCard(id, parts));
+    empty.append(
+      h("h2", {}, "No cameras yet"),
+      h("p", {}, "Add one by its address: an RTSP camera, a stream over HTTP, a file, or a rendered scene to try it out."),
+      h("button", { type: "button", class: "primary", "data-needs": "admin", onclick: () => parts.forms.addCamera() }, "Add camera"),
+    );
+  }
+
+  update(state, now) {
+    setAttribute(this.#empty, "hidden", !state.listed || state.cameras.size > 0);
+    setAttribute(this.#grid, "aria-busy", state.listed ? null : "true");
+    if (state.cameras !== this.#cameras) {
+      this.#cameras = state.cameras;
+      this.#order = [...state.cameras.keys()].sort(BY_NAME.compare);
+    }
+    if (state.rules !== this.#rules) {
+      this.#rules = state.rules;
+      this.#rulesOf = Map.groupBy(state.rules.values(), (rule) => rule.camera);
+    }
+    this.#cards.follow(this.#order).forEach((card, index) => {
+      card.update(state, now, this.#rulesOf.get(this.#order[index]) ?? []);
+    });
+  }
+}

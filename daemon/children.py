@@ -1,0 +1,81 @@
+"""The processes of one daemon: the embedded store, a worker for each device, the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from .config import Config, for_children
+from .devices import resolve
+from .lock import held
+from .offline import embedded_settings
+from .store.embedded import prepare
+from .supervisor import ChildSpec
+
+
+def child_specs(config: Config) -> Sequence[ChildSpec]:
+    """
+    What the supervisor is to run for `config`. Writes the embedded store's configuration into the data folder.
+
+    Workers are not waited for: a model may take minutes to load or to download, and clients can connect meanwhile.
+    Raises: AlreadyRunning: another daemon owns the data folder. StoreError: there is no store to run.
+    """
+    with held(config.data_dir):  # before anything of a running daemon is touched; `serve` then holds it for good
+        stores, config = store_children(config)
+    environment = for_children(config)
+    command = (sys.executable, "-m", "daemon")
+    workers = [
+        ChildSpec(
+            f"worker w{index}", (*command, "worker", "--slot", f"w{index}", "--device", device), stage=1, env=environment
+        )
+        for index, device in enumerate(resolve(config.worker.devices))
+    ]
+    gateway = ChildSpec(
+        "gateway",
+        (*command, "gateway"),
+        stage=2,
+        env=environment,
+        ready=listening(config.gateway.host, config.gateway.port),
+    )
+    return [*stores, *workers, gateway]
+
+
+def store_children(config: Config) -> tuple[list[ChildSpec], Config]:
+    """The embedded store as a child, and the configuration with its URL; no child where a redis_url is configured."""
+    if config.store.redis_url:
+        return [], config
+    embedded = prepare(config.data_dir, embedded_settings(config))
+    child = ChildSpec("store", embedded.argv, stage=0, ready=embedded.ready, explain=embedded.explain)
+    return [child], replace(config, store=replace(config.store, redis_url=embedded.url))
+
+
+def listening(host: str, port: int) -> Callable[[], Awaitable[bool]]:
+    """A question that is answered True once something accepts connections there."""
+
+    async def ready() -> bool:
+        target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        try:
+            async with asyncio.timeout(1):
+                _, writer = await asyncio.open_connection(target, port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    return ready
+
+
+def with_free_port(config: Config) -> Config:
+    """The configuration with a port that is free right now in place of port 0, so that a restart finds it again."""
+    if config.gateway.port:
+        return config
+    with socket.socket(socket.AF_INET6 if ":" in config.gateway.host else socket.AF_INET) as probe:
+        probe.bind((config.gateway.host, 0))
+        port = probe.getsockname()[1]
+    return replace(config, gateway=replace(config.gateway, port=port))

@@ -1,0 +1,77 @@
+"""`vigild doctor`: one line a check, ok or why not and what to do; exit status 1 if something required fails."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from .. import doctor as examination
+from ..config import load
+from .terminal import ConfigFile, Exit, Json, Setting, Terminal, overrides
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("doctor")
+    def doctor(
+        source: Annotated[str | None, typer.Argument(help="A camera address to open as well.")] = None,
+        *,
+        file: ConfigFile = None,
+        data_dir: Annotated[Path | None, typer.Option("--data-dir", help="data.dir")] = None,
+        model: Annotated[str | None, typer.Option(help="model.name")] = None,
+        setting: Setting = None,
+        as_json: Json = False,
+    ) -> None:
+        """Look whether this machine can run vigild, and whether a camera can be opened."""
+        flags = overrides(setting)
+        flags |= {"data.dir": str(data_dir)} if data_dir else {}
+        flags |= {"model.name": model} if model else {}
+        terminal = Terminal(as_json)
+        healthy = True
+        with Bars() as bars:
+            for check in examination.checks(load(file, flags=flags), url=source, progress=bars.tell):
+                bars.start(check.name)
+                finding = check.run()
+                bars.done()
+                show(terminal, finding)
+                healthy = healthy and (finding.ok or not finding.required)
+        if not healthy:
+            raise typer.Exit(Exit.FAILED)
+
+
+def show(terminal: Terminal, finding: examination.Finding) -> None:
+    if terminal.json:
+        terminal.item(dataclasses.asdict(finding))
+        return
+    mark = "[green]ok [/]" if finding.ok else "[red]no [/]" if finding.required else "[yellow]no [/]"
+    line = f"{mark} [bold]{finding.name:<12}[/] {escape(finding.detail)}"
+    terminal.console.print(line, highlight=False, soft_wrap=True)
+    if finding.advice:
+        terminal.console.print(f"                 → {escape(finding.advice)}", highlight=False, soft_wrap=True)
+
+
+class Bars(Progress):
+    """What runs now, on stderr, with a bar where there is progress; nothing of it stays."""
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=30))
+        super().__init__(*columns, console=Console(stderr=True), transient=True)
+        self._task: TaskID | None = None
+
+    def start(self, name: str) -> None:
+        self._task = self.add_task(name, total=None)
+
+    def tell(self, what: str, share: float) -> None:
+        """Show `share` (0 to 1) of `what` as done."""
+        if self._task is not None:
+            self.update(self._task, description=what, total=1.0, completed=share)
+
+    def done(self) -> None:
+        if self._task is not None:
+            self.remove_task(self._task)
+            self._task = None

@@ -1,0 +1,59 @@
+"""A real Valkey for tests: the bundled binary with the embedded configuration, to be killed and started again."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+from daemon.store.embedded import EmbeddedSettings, prepare
+
+READY = re.compile(r"Ready to accept connections")
+
+
+class Valkey:
+    """`url` is the same over restarts. Blocks while it starts, tens of milliseconds."""
+
+    def __init__(self, data_dir: Path, *options: str, settings: EmbeddedSettings | None = None) -> None:
+        self.data_dir = data_dir
+        self.embedded = prepare(data_dir, settings)
+        self.url = self.embedded.url
+        self.lines: list[str] = []
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def append_only_folder(self) -> Path:
+        return self.data_dir / "store" / "appendonlydir"
+
+    def start(self) -> Valkey:
+        """Return when it answers. Raises RuntimeError with its output when it ends instead."""
+        self._process = subprocess.Popen(
+            [*self.embedded.argv, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.lines = []
+        for line in self._process.stdout:
+            self.lines.append(line)
+            if READY.search(line):
+                return self
+        self.wait()
+        raise RuntimeError("".join(self.lines))
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """kill -9, and return when it is gone."""
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self) -> int:
+        process, self._process = self._process, None
+        process.stdout.close()
+        return process.wait(10)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.signal(signal.SIGCONT)
+            self.kill()

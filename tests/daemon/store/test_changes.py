@@ -1,0 +1,90 @@
+"""daemon/store/changes.py and lossy.py: what is told, durably and not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+
+from daemon.store import Change
+from tests.daemon.store.opened import DOCK, PERSON, collect, opened, question
+
+
+async def test_every_write_is_told(valkey):
+    """Whoever takes the cursor first and reads everything then misses no change."""
+    async with opened(valkey.url) as store:
+        cursor = await store.newest_change()
+        await store.put_camera(DOCK)
+        await store.put_rule(PERSON)
+        await store.put_ask(question("q_1"))
+        await store.cancel_ask("q_1")
+        await store.delete_rule("r_1")
+        await store.remove_camera("dock")
+        told = await collect(store.changes(cursor), 6)
+        assert [(change.kind, change.id, change.camera) for change in told] == [
+            ("camera", "dock", "dock"),
+            ("rule", "r_1", "dock"),
+            ("ask", "q_1", "dock"),
+            ("ask.cancel", "q_1", "dock"),
+            ("rule", "r_1", "dock"),
+            ("camera", "dock", "dock"),
+        ]
+
+
+async def test_far_behind_reads_everything(valkey):
+    """A follower for whom changes were trimmed away is told to read everything, then follows on."""
+    async with opened(valkey.url, DOCK) as store:
+        for n in range(1500):
+            await store.put_camera(msgspec.structs.replace(DOCK, fps=1 + n % 9))
+        told = await collect(store.changes("0"), 2)
+        assert told[0] == Change("reset", "", "")
+        assert told[1] == Change("camera", "dock", "dock")
+        newest = int(await store.newest_change())
+        assert newest == 1501
+        assert await store._link.command("XLEN", "vigil:1:{v}:changes") < 1200
+
+
+async def test_lossy_reaches_who_listens(valkey):
+    """What is published reaches every listener of that moment, as the same bytes, and nobody else."""
+    async with opened(valkey.url) as store:
+        await store.publish(b"nobody hears this")
+        listeners = [asyncio.create_task(collect(store.lossy(), 3)) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while (await store._link.command("PUBSUB", "NUMSUB", "vigil:1:{v}:lossy"))[1] < 2:
+                await asyncio.sleep(0.01)
+        messages = [b"\x00\xff", b"second", b"x" * 300_000]
+        for message in messages:
+            await store.publish(message)
+        assert await asyncio.gather(*listeners) == [messages, messages]
+
+
+async def test_lossy_returns_with_the_store(valkey):
+    """A listener is there again after the store was killed and returned."""
+    async with opened(valkey.url) as store:
+        heard = asyncio.create_task(collect(store.lossy(), 1))
+
+        async def until_subscribed() -> None:
+            while (await store._link.command("PUBSUB", "NUMSUB", "vigil:1:{v}:lossy"))[1] < 1:
+                await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(10):
+            await until_subscribed()
+            valkey.kill()
+            valkey.start()
+            await until_subscribed()
+            await store.publish(b"again")
+            assert await heard == [b"again"]
+
+
+async def test_closing_the_store_ends_its_listeners(valkey):
+    """Iterators left open do not keep connections: closing the store closes theirs."""
+    async with opened(valkey.url) as store:
+        async with contextlib.aclosing(store.lossy()) as lossy:
+            waiting = asyncio.create_task(anext(lossy))
+            async with asyncio.timeout(5):
+                while (await store._link.command("PUBSUB", "NUMSUB", "vigil:1:{v}:lossy"))[1] < 1:
+                    await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        assert store._twins == []
