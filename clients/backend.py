@@ -29,7 +29,8 @@ class CameraView:
 
     def as_message(self) -> dict[str, Any]:
         """The camera as a reply shows it: the source without its credentials."""
-        return msgspec.to_builtins(self.spec) | {
+        spec: dict[str, Any] = msgspec.to_builtins(self.spec)
+        return spec | {
             "source": redacted(self.spec.source),
             "state": self.state,
             "reason": self.reason,

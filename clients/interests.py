@@ -1,8 +1,8 @@
 """
 What one connection has subscribed to, and which events it has already been given.
 
-Pure. Each interest knows where it begins (`start`, exclusive) and how far its events have been handed over (`covered`), so
-that a later subscription may reach back in time without repeating what an earlier one has delivered.
+Pure. Each interest knows where it begins (`start`, exclusive) and how far its events have been handed over (`covered`),
+so that a later subscription may reach back in time without repeating what an earlier one has delivered.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Interests:
             if not any(have.start <= start and have.contains(cameras) for have in self._by_topic.get(topic, ()))
         ]
         if len(self) + len(fresh) > MAX_INTERESTS:
-            raise Limit(f"a connection holds at most {MAX_INTERESTS} subscriptions; unsubscribe, or name more cameras in one")
+            raise Limit(f"a connection holds at most {MAX_INTERESTS} subscriptions; name more cameras in each")
         for topic in fresh:
             self._by_topic.setdefault(topic, []).append(Interest(cameras, start, covered=start))
         return bool(fresh)

@@ -160,7 +160,7 @@ def updated(spec: SpecT, changes: dict[str, Any]) -> SpecT:
     if isinstance(spec, CameraSpec) and changes.get("source") == redacted(spec.source):
         del changes["source"]
     try:
-        return cast("SpecT", msgspec.convert(msgspec.to_builtins(spec) | changes, type(spec)).checked())
+        return msgspec.convert(msgspec.to_builtins(spec) | changes, type(spec)).checked()
     except msgspec.ValidationError as error:
         raise told(error, name) from None
 
@@ -225,8 +225,8 @@ def check_source(source: str) -> None:
             host, _ = parts.hostname, parts.port
         except ValueError:  # its text may quote the password
             raise Invalid(
-                f"camera.source is not a URL: {clip(redacted(source))}; write {scheme}://host:port/path, and any of /?#@ in "
-                "a password as %XX",
+                f"camera.source is not a URL: {clip(redacted(source))}; write {scheme}://host:port/path, and any of "
+                "/?#@ in a password as %XX",
                 "camera.source",
             ) from None
         if not rest.startswith("//") or not host:
@@ -239,8 +239,8 @@ def redacted(source: str) -> str:
     """
     The source without its secrets, fit for replies, logs and errors.
 
-    Everything between the scheme and the last "@" becomes `***` (a password may itself hold "@", "/" or "?"), and so does
-    the value of every field that is named like a credential. Rather too much is hidden than too little.
+    Everything between the scheme and the last "@" becomes `***` (a password may itself hold "@", "/" or "?"), and so
+    does the value of every field that is named like a credential. Rather too much is hidden than too little.
     """
     if source.partition(":")[0].lower() in LOCAL_SCHEMES:
         return source

@@ -38,47 +38,47 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
         """Raises Invalid, naming the field, for what the types alone do not refuse."""
 
 
-class Auth(Request, tag="auth"):
+class Auth(Request, tag="auth", frozen=True):
     token: str
 
 
-class Ping(Request, tag="ping"):
+class Ping(Request, tag="ping", frozen=True):
     pass
 
 
-class CameraAdd(Request, tag="camera.add"):
+class CameraAdd(Request, tag="camera.add", frozen=True):
     camera: CameraSpec
 
     def check(self) -> None:
         self.camera.checked()
 
 
-class CameraUpdate(Request, tag="camera.update"):
+class CameraUpdate(Request, tag="camera.update", frozen=True):
     camera: dict[str, Any]
 
     def check(self) -> None:
         named(self.camera, "camera")
 
 
-class CameraRemove(Request, tag="camera.remove"):
+class CameraRemove(Request, tag="camera.remove", frozen=True):
     camera: dict[str, Any]
 
     def check(self) -> None:
         named(self.camera, "camera")
 
 
-class CameraGet(Request, tag="camera.get"):
+class CameraGet(Request, tag="camera.get", frozen=True):
     camera: dict[str, Any]
 
     def check(self) -> None:
         named(self.camera, "camera")
 
 
-class CameraList(Request, tag="camera.list"):
+class CameraList(Request, tag="camera.list", frozen=True):
     pass
 
 
-class RuleCreate(Request, tag="rule.create"):
+class RuleCreate(Request, tag="rule.create", frozen=True):
     rule: RuleSpec
 
     def check(self) -> None:
@@ -87,21 +87,21 @@ class RuleCreate(Request, tag="rule.create"):
         self.rule.checked()
 
 
-class RuleUpdate(Request, tag="rule.update"):
+class RuleUpdate(Request, tag="rule.update", frozen=True):
     rule: dict[str, Any]
 
     def check(self) -> None:
         named(self.rule, "rule")
 
 
-class RuleDelete(Request, tag="rule.delete"):
+class RuleDelete(Request, tag="rule.delete", frozen=True):
     rule: dict[str, Any]
 
     def check(self) -> None:
         named(self.rule, "rule")
 
 
-class RuleList(Request, tag="rule.list"):
+class RuleList(Request, tag="rule.list", frozen=True):
     camera: str | None = None
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class RuleList(Request, tag="rule.list"):
             check_id(self.camera, "camera")
 
 
-class Ask(Request, tag="ask"):
+class Ask(Request, tag="ask", frozen=True):
     camera: str
     text: str
     max_tokens: int = 128
@@ -120,14 +120,14 @@ class Ask(Request, tag="ask"):
         check_int(self.max_tokens, "max_tokens", 1, 1024)
 
 
-class AskCancel(Request, tag="ask.cancel"):
+class AskCancel(Request, tag="ask.cancel", frozen=True):
     ask: str
 
     def check(self) -> None:
         check_id(self.ask, "ask")
 
 
-class Selection(Request):
+class Selection(Request, frozen=True):
     """Topics of some cameras; `cameras` is "*" for all, those added later included."""
 
     topics: tuple[str, ...]
@@ -154,7 +154,7 @@ class Selection(Request):
         return None if isinstance(self.cameras, str) else frozenset(self.cameras)
 
 
-class Subscribe(Selection, tag="subscribe"):
+class Subscribe(Selection, tag="subscribe", frozen=True):
     after: int | None = None
 
     def check(self) -> None:
@@ -163,11 +163,11 @@ class Subscribe(Selection, tag="subscribe"):
             check_int(self.after, "after", 0, MAX_SEQ)
 
 
-class Unsubscribe(Selection, tag="unsubscribe"):
+class Unsubscribe(Selection, tag="unsubscribe", frozen=True):
     pass
 
 
-class EventsList(Request, tag="events.list"):
+class EventsList(Request, tag="events.list", frozen=True):
     after: int | None = None
     before: int | None = None
     camera: str | None = None
@@ -219,8 +219,8 @@ def request_id(message: dict[str, Any]) -> int | None:
 
 def parse(message: dict[str, Any]) -> Request | None:
     """
-    The request in an untrusted map, or None for a message that is none: an unknown type without an id is ignored, as the
-    protocol says, so that both sides can grow.
+    The request in an untrusted map, or None for a message that is none: an unknown type without an id is ignored, as
+    the protocol says, so that both sides can grow.
 
     Raises:
         Invalid: naming the field at fault.

@@ -138,8 +138,8 @@ async def subscribe(request: rq.Subscribe, subscriber: Subscriber, service: Serv
     after = newest if request.after is None else request.after
     if after > newest:
         raise Invalid(
-            f"after is {after}, but the newest event is {newest}; subscribe without after, or with the last seq that you "
-            "got from this daemon",
+            f"after is {after}, but the newest event is {newest}; subscribe without after, or with the last seq "
+            "that you got from this daemon",
             "after",
         )
     subscriber.subscribe(request.topics, request.chosen, after)

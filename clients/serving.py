@@ -4,8 +4,8 @@ The web server under the gateway: uvicorn on the websockets package, with every 
 What uvicorn 0.54 leaves open (read in uvicorn/protocols/websockets/websockets_sansio_impl.py and http/h11_impl.py), and
 what is done here:
 
-* A peer that never reads: closing waits for its buffer to drain, for ever. Here a close never waits to be written, and the
-  connection is aborted `CLOSE_PATIENCE_S` later; so it is when a ping stays unanswered, and at shutdown.
+* A peer that never reads: closing waits for its buffer to drain, for ever. Here a close never waits to be written, and
+  the connection is aborted `CLOSE_PATIENCE_S` later; so it is when a ping stays unanswered, and at shutdown.
 * A peer that sends pings and never reads: each pong is buffered. Here only the newest one is kept until there is room,
   as RFC 6455 (5.5.3) allows.
 * A message of very many empty fragments: each takes a place in a list. Here their number is bounded.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -121,6 +122,14 @@ class BoundedHttp(H11Protocol):
 
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process that runs it has its own."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()  # clients can connect
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """
 The two spellings of protocol 1: JSON in text frames and msgpack in binary frames, the same maps in both.
 
-Decoding is safe against hostile input: depth, declared lengths, extension types and map keys are bounded before memory is
-spent, and each refusal is one sentence.
+Decoding is safe against hostile input: depth, declared lengths, extension types and map keys are bounded before memory
+is spent, and each refusal is one sentence.
 """
 
 from __future__ import annotations
@@ -71,7 +71,12 @@ class MsgpackCodec:
             # This one allocates what a header declares, so the bound on items is also the bound on memory.
             return a_map(
                 msgpack.unpackb(
-                    data, raw=False, strict_map_key=True, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, ext_hook=no_ext
+                    data,
+                    raw=False,
+                    strict_map_key=True,
+                    max_array_len=MAX_ITEMS,
+                    max_map_len=MAX_ITEMS,
+                    ext_hook=no_ext,
                 )
             )
         except msgpack.exceptions.StackError:

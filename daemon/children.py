@@ -30,7 +30,10 @@ def child_specs(config: Config) -> Sequence[ChildSpec]:
     command = (sys.executable, "-m", "daemon")
     workers = [
         ChildSpec(
-            f"worker w{index}", (*command, "worker", "--slot", f"w{index}", "--device", device), stage=1, env=environment
+            f"worker w{index}",
+            (*command, "worker", "--slot", f"w{index}", "--device", device),
+            stage=1,
+            env=environment,
         )
         for index, device in enumerate(resolve(config.worker.devices))
     ]

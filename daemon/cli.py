@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .commands import bench, cameras, children, demo, doctor, events, rules, serve, settings, token, version, watch
+from .commands import ask, bench, cameras, children, demo, doctor, events, rules, serve, settings, token, version, watch
 from .commands.terminal import CommandError, Exit
 from .errors import DaemonError
 
@@ -26,11 +26,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 failed or refused, 2 wrong command line, 3 no daemon answers, 4 token missing or not "
-    "sufficient, 75 already running, 78 wrong configuration.",
+    epilog="Exit status: 0 done, 1 failed or refused, 2 wrong command line, 3 no daemon answers, 4 token missing "
+    "or not sufficient, 75 already running, 78 wrong configuration.",
 )
 
-for each in (serve, demo, doctor, watch, events, bench, settings, version, children):
+for each in (serve, demo, doctor, watch, ask, events, bench, settings, version, children):
     each.register(app)
 app.add_typer(cameras.app, name="cameras")
 app.add_typer(rules.app, name="rules")

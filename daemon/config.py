@@ -52,7 +52,14 @@ class Gateway:
 
     host: str = "127.0.0.1"
     port: Annotated[int, Between(0, 65_535)] = 8787
+    require_token: bool = False
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    max_cameras: Annotated[int, Positive] = 256
+    max_rules: Annotated[int, Positive] = 4096
+    max_clients: Annotated[int, Positive] = 1000
+    messages_per_s: Annotated[float, Positive] = 200.0
+    message_burst: Annotated[int, Positive] = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,9 @@ def checks(config: Config, *, url: str | None = None, progress: Progress | None 
 
 def python() -> Finding:
     found = platform.python_version()
-    return Finding("python", sys.version_info >= (3, 11), f"{found}, {platform.machine()}", "install Python 3.11 or newer")
+    return Finding(
+        "python", sys.version_info >= (3, 11), f"{found}, {platform.machine()}", "install Python 3.11 or newer"
+    )
 
 
 def packages() -> Finding:
@@ -102,7 +104,9 @@ def packages() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     advice = f"pip install {' '.join(missing)}"
-    return Finding("packages", not missing, ", ".join(there) if not missing else f"missing: {', '.join(missing)}", advice)
+    return Finding(
+        "packages", not missing, ", ".join(there) if not missing else f"missing: {', '.join(missing)}", advice
+    )
 
 
 def device(config: Config) -> Finding:
@@ -116,7 +120,7 @@ def device(config: Config) -> Finding:
         try:
             torch.zeros(1, device=name).cpu()
         except (RuntimeError, AssertionError) as error:
-            advice = "set worker.devices to what is there, or [\"auto\"]; nvidia-smi tells whether the driver works"
+            advice = 'set worker.devices to what is there, or ["auto"]; nvidia-smi tells whether the driver works'
             return Finding("device", False, f"{name} cannot be used: {first_line(error)}", advice)
         if name.startswith("cuda"):
             free, total = torch.cuda.mem_get_info(name)
@@ -181,12 +185,13 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     """Does the model load on the first device; blocks as long as that takes, downloads included."""
     name = config.model.name
     try:
+        torch = importlib.import_module("torch")
         models = importlib.import_module("streaming.models")
         errors = importlib.import_module("streaming.errors")
     except (ImportError, OSError) as error:
         return Finding("model", False, f"the engine does not load: {first_line(error)}", "make setup")
     started = time.perf_counter()
-    dtype = None if config.model.dtype == "auto" else config.model.dtype
+    dtype = None if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
     where = resolve(config.worker.devices)[0]
     try:
         models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)

@@ -1,8 +1,8 @@
 """
 The gateway process: clients in, events out. Holds no model and imports no torch.
 
-This file starts everything that runs in a gateway: the tail of the durable events, the lossy channel, the web server. What
-they do stands in `clients` and in `backend`. Any number of gateways can run over one store.
+This file starts everything that runs in a gateway: the tail of the durable events, the lossy channel, the web server.
+What they do stands in `clients` and in `backend`. Any number of gateways can run over one store.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from clients.hub import Ending, Hub
 from clients.metrics import Metrics
 from clients.outbox import OutboxLimits
 from clients.protocols.http import build_app
-from clients.serving import Server, server
 from clients.service import ClientLimits, Service
+from clients.serving import Server, server
 
 from .backend import StoreBackend
 from .errors import EXIT_CONFIGURATION, DaemonError
-from .store import Evidence, Store, StoreError, StoreReset, StoreUnavailable
+from .store import Evidence, Store, StoreReset, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +96,8 @@ async def run_gateway(
     try:
         async with connected(store_url, stop) as store:
             if store is not None:
-                await Gateway(config, store, data_dir, await check_tokens(config, store)).run(sockets, stop, on_listening)
+                doors = await check_tokens(config, store)
+                await Gateway(config, store, data_dir, doors).run(sockets, stop, on_listening)
     except BaseExceptionGroup as group:  # what ended one of the tasks
         failures, rest = group.split(DaemonError)
         if failures is None or rest is not None:
@@ -141,8 +142,7 @@ class Gateway:
                 group.create_task(self._follow_lossy(hub), name="lossy"),
             ]
             serving = group.create_task(web.serve(sockets=list(sockets)), name="web")
-            while not web.started:
-                await asyncio.sleep(0.01)
+            await web.ready.wait()
             log.info("gateway.ready", host=self._config.host, port=port, auth=self._doors.token_required)
             if on_listening is not None:
                 on_listening(port)
@@ -196,8 +196,8 @@ async def check_tokens(config: GatewayConfig, store: Store) -> Doors:
     required = config.require_token or not is_loopback(config.host)
     if required and not await store.tokens():
         raise GatewayError(
-            f"refusing to listen on {config.host} without a token: make one with `vigild token create`, or set gateway.host "
-            "to 127.0.0.1"
+            f"refusing to listen on {config.host} without a token: make one with `vigild token create`, or set "
+            "gateway.host to 127.0.0.1"
         )
     return Doors(required, frozenset(map(str.lower, config.hosts)), frozenset(config.origins))
 

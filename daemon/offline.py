@@ -1,6 +1,4 @@
-"""
-The store for one command: that of the running daemon, or the embedded one started for as long as the command needs it.
-"""
+"""The store for one command: that of the running daemon, or the embedded one started for as long as it is needed."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ class RestartPolicy:
     def ended(self, run: Ended) -> Again | GiveUp:
         settings = self._settings
         self._ever_started = self._ever_started or run.started
-        self._failures = 1 if run.ran_s >= settings.healthy_s else self._failures + 1
+        healthy = run.started and run.ran_s >= settings.healthy_s
+        self._failures = 1 if healthy else self._failures + 1
         if run.hopeless is not None:
             return GiveUp(f"{self._name}: {run.hopeless}")
         if run.status == EXIT_CONFIGURATION:

@@ -215,16 +215,7 @@ class Session:
         """
         out = self._count(frame, result, now_ns)
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
-        signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
-        self._rho = signal.rho
-        self._changes += signal.change
-        lossy: list[dict[str, Any]] = [{
-            "topic": "heat",
-            "camera": self.spec.id,
-            "frame_ts": frame.pts_ns // MS,
-            "hw": list(result.hw),
-            "kept": result.kept,
-        }]  # fmt: skip
+        lossy = self._watch_change(frame, result) if result.paired else []
         if checks:
             self._recheck.done(frame.pts_ns)
         for state in self._rules.values():
@@ -294,6 +285,13 @@ class Session:
             return []
         reason = "worker_restart" if restarted else "overload"
         return [self._gap(self._last_frame_ns, frame.pts_ns, reason, now_ns)]
+
+    def _watch_change(self, frame: Frame, result: FrameResult) -> list[dict[str, Any]]:
+        signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
+        self._rho = signal.rho
+        self._changes += signal.change
+        heat = {"topic": "heat", "camera": self.spec.id, "frame_ts": frame.pts_ns // MS}
+        return [heat | {"hw": list(result.hw), "kept": result.kept}]
 
     def _watch_blindness(self, frame_ns: int, luma: tuple[float, float]) -> None:
         if luma[1] >= self._settings.blind_std:

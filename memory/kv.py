@@ -66,6 +66,11 @@ class KV:
         return self._pool.slab_bytes
 
     @property
+    def pinned(self) -> int:
+        """Rows that no policy drops."""
+        return int(np.count_nonzero(self.meta.kind == Kind.PROMPT))
+
+    @property
     def forked(self) -> bool:
         """Whether a live fork reads this slab, so that rewriting rows must move to another one."""
         return self._pool.readers(self._slab) > 1

@@ -1,8 +1,8 @@
 """
 The words of the KV memory: what a row is, what is known about it, what a policy may ask for.
 
-A *row* is one token's keys and values in every layer. What is known about the rows (TokenMeta) lives on the host, so that
-deciding needs no device synchronisation.
+A *row* is one token's keys and values in every layer. What is known about the rows (TokenMeta) lives on the host, so
+that deciding needs no device synchronisation.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""
-Time as a thing that is passed in: the real clock, and one that a test moves by hand.
-"""
+"""Time as a thing that is passed in: the real clock, and one that a test moves by hand."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-A slot of depth one between a camera's decoder thread and whoever consumes frames: the latest wins, every loss counts.
-"""
+"""A slot for one frame between a decoder's thread and whoever uses it: the latest wins, every loss is counted."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ export function percent(share, { fine = false } = {}) {
   return `${fine && value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)}%`;
 }
 
-/** "0.3 s", "12 s", "4 min 20 s", "3 h 5 min", "2 d 1 h". */
+/** "0.3 s", "12 s", "4 min 20 s", "3 h 5 min", "2 d 1 h"; a number stays with its unit. */
 export function duration(seconds) {
   if (!isNumber(seconds)) return "–";
   const s = Math.max(0, seconds);
-  if (s < 9.95) return `${s.toFixed(1)} s`;
-  if (s < 59.5) return `${Math.round(s)} s`;
+  if (s < 9.95) return `${s.toFixed(1)}\u00a0s`;
+  if (s < 59.5) return `${Math.round(s)}\u00a0s`;
   const whole = Math.round(s);
   if (whole < 3600) return pair(Math.floor(whole / 60), "min", whole % 60, "s");
   if (whole < 86400) return pair(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
@@ -30,7 +30,7 @@ export function duration(seconds) {
 }
 
 function pair(large, largeUnit, small, smallUnit) {
-  return small ? `${large} ${largeUnit} ${small} ${smallUnit}` : `${large} ${largeUnit}`;
+  return small ? `${large}\u00a0${largeUnit} ${small}\u00a0${smallUnit}` : `${large}\u00a0${largeUnit}`;
 }
 
 /** "0.3 s ago", "12 s ago", "4 min ago": one unit, so that the width hardly moves. */

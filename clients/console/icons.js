@@ -5,7 +5,6 @@ import { svg } from "./dom.js";
 const PATHS = {
   plus: ["M12 5v14", "M5 12h14"],
   pencil: ["M4 20l4-1L19 8l-3-3L5 16z"],
-  bin: ["M5 7h14", "M10 11v6", "M14 11v6", "M7 7l1 13h8l1-13", "M9 7V4h6v3"],
   cells: ["M4 4h6v6H4z", "M14 4h6v6h-6z", "M4 14h6v6H4z", "M14 14h6v6h-6z"],
   close: ["M6 6l12 12", "M18 6L6 18"],
   camera: ["M3 7h12v10H3z", "M15 11l6-3v8l-6-3"],

@@ -9,6 +9,8 @@ import { FEED_ROWS } from "./feed.js";
 
 const DURABLE = ["alert", "note", "camera", "answer", "gap"];
 const LOSSY = ["stats", "preview", "heat", "trace"];
+const HEAVY = { topics: ["preview", "heat"], cameras: "*" }; // of no use to a page that nobody sees
+const LOOK_BACK = 1000; // events before the feed's in which an alert that is still open is looked for; what events.list gives at once
 const REFRESH_MS = 30_000; // specifications are announced by no event; another client may have changed them
 const REFRESH_AT_LEAST_MS = 2_000;
 
@@ -27,6 +29,7 @@ export class Session {
       onMessage: (message) => this.#message(message),
     });
     setInterval(() => document.hidden || this.#refreshSoon(), REFRESH_MS);
+    document.addEventListener("visibilitychange", () => this.#watchOrRest());
   }
 
   start() {
@@ -91,10 +94,29 @@ export class Session {
     const { seq: newest } = await this.#connection.request("subscribe", { topics: LOSSY, cameras: "*" });
     if (this.#store.state.lastSeq > newest) this.#store.dispatch({ type: "forgotten" });
     const after = this.#store.state.lastSeq ?? Math.max(0, newest - FEED_ROWS);
+    if (this.#store.state.lastSeq === null && after > 0) await this.#findOpenAlerts(after);
     this.#store.dispatch({ type: "subscribed", newest, after });
     await this.#connection.request("subscribe", { topics: DURABLE, cameras: "*", after });
     await this.#refresh();
     this.#connection.settled();
+  }
+
+  /** Alerts that began before what the feed shows, and have not ended before it either. */
+  async #findOpenAlerts(upTo) {
+    const range = { after: Math.max(0, upTo - LOOK_BACK), before: upTo + 1, limit: LOOK_BACK };
+    const [started, ended] = await Promise.all(
+      ["alert.started", "alert.ended"].map((kind) => this.#connection.request("events.list", { ...range, kind })),
+    );
+    const over = new Set(ended.events.map((event) => event.alert));
+    this.#store.dispatch({ type: "openBefore", alerts: started.events.filter((event) => !over.has(event.alert)) });
+  }
+
+  #watchOrRest() {
+    if (this.#store.state.connection.phase !== "online") return;
+    const request = this.#connection.request(document.hidden ? "unsubscribe" : "subscribe", HEAVY);
+    request.catch((error) => {
+      if (!(error instanceof WireError)) throw error; // a new connection subscribes to everything
+    });
   }
 
   /** What this connection may do, or null while the person must give a token. */

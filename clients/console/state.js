@@ -58,6 +58,8 @@ const ACTIONS = {
 
   subscribed: (state, { newest, after }) => ({ ...state, newestAtOpen: newest, lastSeq: after }),
 
+  openBefore: (state, { alerts }) => ({ ...state, alerts: new Map(alerts.map((event) => [event.alert, event])) }),
+
   /** The daemon forgot what this page remembers: begin again. */
   forgotten: (state) => ({ ...state, lastSeq: null, rows: [], alerts: new Map(), news: null }),
 

@@ -1,6 +1,6 @@
 """
-How clients reach the daemon. Each module here offers `routes(service)`, and whatever it offers is served: a new protocol
-is a new file.
+How clients reach the daemon. Each module here offers `routes(service)`, and whatever it offers is served: a new
+protocol is a new file.
 """
 
 from __future__ import annotations

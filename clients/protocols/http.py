@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from .. import protocols
 from ..auth import Role
@@ -38,10 +39,10 @@ def build_app(service: Service, *, console: Path = CONSOLE) -> Starlette:
 
 
 class Console(StaticFiles):
-    """The console's files; a browser asks each time whether its copy is still good, so that an upgrade shows at once."""
+    """The console's files; a browser asks each time whether its copy is still good: an upgrade shows at once."""
 
-    async def get_response(self, path: str, scope: dict[str, object]) -> Response:  # type: ignore[override]
-        response = await super().get_response(path, scope)  # type: ignore[arg-type]
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
         response.headers["cache-control"] = "no-cache"
         return response
 

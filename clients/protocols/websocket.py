@@ -1,8 +1,8 @@
 """
 `/v1/ws`: protocol 1 over a WebSocket.
 
-The thin shell around the hub: one reader, one writer and one replayer a connection. What is said stands in `service`, what
-may wait in `outbox`, who gets which event in `hub`.
+The thin shell around the hub: one reader, one writer and one replayer a connection. What is said stands in `service`,
+what may wait in `outbox`, who gets which event in `hub`.
 """
 
 from __future__ import annotations
@@ -85,13 +85,15 @@ class Connection:
         """Serve until either side ends it; how it ended."""
         clients = self._service.metrics.clients.labels(self._codec.subprotocol)
         clients.inc()
-        self._say({
-            "type": "hello",
-            "protocol": PROTOCOL,
-            "server": self._service.server,
-            "auth": "token" if self._role is None else "none",
-            "now": self._service.now_ms(),
-        })
+        self._say(
+            {
+                "type": "hello",
+                "protocol": PROTOCOL,
+                "server": self._service.server,
+                "auth": "token" if self._role is None else "none",
+                "now": self._service.now_ms(),
+            }
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(part()) for part in (self._read, self._write, self._replay)]
@@ -227,7 +229,7 @@ class Connection:
         if subscriber.cursor == cursor:  # no subscription has moved it meanwhile
             subscriber.replay(events, head=hub.head)
             if not events and not subscriber.live:
-                await asyncio.sleep(EMPTY_PAUSE_S)  # what the hub has seen is not to be had: the store is being replaced
+                await asyncio.sleep(EMPTY_PAUSE_S)  # what the hub has seen is not there: the store is being replaced
 
 
 def frame(codec: Codec, payload: bytes) -> Message:

@@ -3,8 +3,8 @@
 
 The real path (source → mailbox → scheduler → engine → session → store) in a real worker process on a real embedded
 Valkey, with 1, 4 and 16 synthetic cameras of one rule each. A frame's latency runs from the moment it was taken until a
-listener of the store has its decision. Two baselines in the same run, on the most cameras: one camera a step instead of a
-batch, and no token drop.
+listener of the store has its decision. Two baselines in the same run, on the most cameras: one camera a step instead of
+a batch, and no token drop.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 
 from clients.messages import CameraSpec, RuleSpec
+from daemon.config import Config, for_children, load
+from daemon.devices import resolve
+from daemon.errors import DaemonError
+from daemon.offline import temporary_store
+from daemon.store import Store
 
-from ..config import Config, for_children, load
-from ..devices import resolve
-from ..errors import DaemonError
-from ..offline import temporary_store
-from ..store import Store
 from .form import Options, Report, Row, Say, quantile
 
 SUMMARY: Final = "frame to decision: latency, tokens, drops and memory with 1, 4 and 16 synthetic cameras"

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..bench import form
+from daemon.bench import form
+
 from .terminal import CommandError, Exit, Json, Terminal
 
 
 def register(app: typer.Typer) -> None:
     @app.command("bench")
     def bench(
-        suite: Annotated[str | None, typer.Argument(help="A suite, or 'all'; without one the suites are listed.")] = None,
+        suite: Annotated[
+            str | None, typer.Argument(help="A suite, or 'all'; without one the suites are listed.")
+        ] = None,
         *,
         seed: Annotated[int, typer.Option(help="Every random choice follows from it.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda:0, … or auto.")] = "auto",

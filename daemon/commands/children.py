@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from ..config import Config, from_parent
-from ..observe import set_up_logging
+from daemon.config import Config, from_parent
+from daemon.observe import set_up_logging
+from daemon.strict import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -26,31 +27,35 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Watch cameras on one device."""
         config = started(f"worker {slot}")
-        from ..wiring import worker_settings  # noqa: PLC0415  torch: only in this process
-        from ..worker import run_worker  # noqa: PLC0415
+        # torch: only in this process
+        from daemon.wiring.worker import worker_settings  # noqa: PLC0415
+        from daemon.worker import run_worker  # noqa: PLC0415
+        from streaming.errors import ModelError  # noqa: PLC0415
 
         settings = worker_settings(config)
-        until_signalled(
-            lambda stop: run_worker(
-                settings, store_url=config.store.redis_url, data_dir=config.data_dir, device=device, slot=slot, stop=stop
+        url, data_dir = config.store.redis_url, config.data_dir
+        try:
+            until_signalled(
+                lambda stop: run_worker(settings, store_url=url, data_dir=data_dir, device=device, slot=slot, stop=stop)
             )
-        )
+        except ModelError as error:  # the same again tomorrow: the supervisor is not to try it twice
+            raise ConfigError(str(error)) from None
 
     @app.command("gateway", hidden=True)
     def gateway() -> None:
         """Serve clients."""
         config = started("gateway")
-        from ..gateway import GatewayConfig, run_gateway  # noqa: PLC0415  the web server: only in this process
+        from daemon.gateway import run_gateway  # noqa: PLC0415  the web server: only in this process
+        from daemon.wiring.gateway import gateway_settings  # noqa: PLC0415
 
-        settings = GatewayConfig(host=config.gateway.host, port=config.gateway.port)
+        settings = gateway_settings(config)
         until_signalled(lambda stop: run_gateway(settings, config.store.redis_url, config.data_dir, stop))
 
 
 def started(process: str) -> Config:
     """The settings of this child process, its log set up by them."""
     config = from_parent()
-    form = "json" if config.log.format == "json" else "console"
-    set_up_logging(level=config.log.level, form=form, process=process)
+    set_up_logging(level=config.log.level, form="json" if config.log.format == "json" else "console", process=process)
     return config
 
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from .. import doctor as examination
-from ..config import load
+from daemon import doctor as examination
+from daemon.config import load
+
 from .terminal import ConfigFile, Exit, Json, Setting, Terminal, overrides
 
 
@@ -35,9 +36,9 @@ def register(app: typer.Typer) -> None:
         healthy = True
         with Bars() as bars:
             for check in examination.checks(load(file, flags=flags), url=source, progress=bars.tell):
-                bars.start(check.name)
+                bars.begin(check.name)
                 finding = check.run()
-                bars.done()
+                bars.end()
                 show(terminal, finding)
                 healthy = healthy and (finding.ok or not finding.required)
         if not healthy:
@@ -63,7 +64,7 @@ class Bars(Progress):
         super().__init__(*columns, console=Console(stderr=True), transient=True)
         self._task: TaskID | None = None
 
-    def start(self, name: str) -> None:
+    def begin(self, name: str) -> None:
         self._task = self.add_task(name, total=None)
 
     def tell(self, what: str, share: float) -> None:
@@ -71,7 +72,7 @@ class Bars(Progress):
         if self._task is not None:
             self.update(self._task, description=what, total=1.0, completed=share)
 
-    def done(self) -> None:
+    def end(self) -> None:
         if self._task is not None:
             self.remove_task(self._task)
             self._task = None

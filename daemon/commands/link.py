@@ -8,10 +8,10 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from clients.errors import Forbidden, Unauthorized, WireError
-from clients.sdk import Unreachable, Vigil, connect
+from clients.errors import Forbidden, Unauthorized, Unreachable, WireError
+from clients.sdk import Vigil, connect
+from daemon.config import load
 
-from ..config import load
 from .terminal import CommandError, Exit
 
 T = TypeVar("T")
@@ -35,19 +35,15 @@ def talk(url: str | None, token: str | None, do: Callable[[Vigil], Awaitable[T]]
     address = url or load().url
 
     async def main() -> T:
-        async with connect(address, token=token) as vigil:
+        async with connect(address, token) as vigil:
             return await do(vigil)
 
     try:
         return asyncio.run(main())
     except Unreachable as error:
-        raise CommandError(
-            f"no daemon answers at {address}: {error}; start one with `vigild serve`",
-            Exit.UNREACHABLE,
-            code="unreachable",
-        ) from None
+        raise CommandError(error.message, Exit.UNREACHABLE, code=error.code) from None
     except (Unauthorized, Forbidden) as error:
-        advice = "" if token else "; give a token in VIGILD_TOKEN"
+        advice = "" if token else "; give it in VIGILD_TOKEN"
         raise CommandError(f"{error.message}{advice}", Exit.UNAUTHORIZED, code=error.code) from None
     except WireError as error:
         raise CommandError(error.message, code=error.code) from None

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..children import child_specs, with_free_port
-from ..config import Config, load
-from ..observe import set_up_logging
-from ..supervisor import serve as supervise
+from daemon.children import child_specs, with_free_port
+from daemon.config import Config, load
+from daemon.observe import set_up_logging
+from daemon.supervisor import serve as supervise
+
 from .terminal import ConfigFile, Json, Setting, Terminal, overrides
 
 

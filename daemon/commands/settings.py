@@ -6,8 +6,9 @@ import dataclasses
 
 import typer
 
-from ..config import load
-from ..strict import to_toml
+from daemon.config import load
+from daemon.strict import to_toml
+
 from .terminal import ConfigFile, Json, Setting, Terminal, overrides
 
 

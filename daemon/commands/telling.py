@@ -76,7 +76,7 @@ def milliseconds(value: Any) -> str:
 
 
 def bar(p: float, on: float, off: float, width: int = 32) -> str:
-    """p as a bar of `width` cells with the thresholds marked: `|` on, `:` off."""
+    """P as a bar of `width` cells with the thresholds marked: `|` on, `:` off."""
     cells = ["█" if (cell + 0.5) / width <= p else "·" for cell in range(width)]
     for threshold, mark in ((off, ":"), (on, "|")):
         cells[min(width - 1, max(0, int(threshold * width)))] = mark

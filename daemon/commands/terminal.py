@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import EXIT_ALREADY_RUNNING, EXIT_CONFIGURATION, EXIT_FAILURE
+from daemon.errors import EXIT_ALREADY_RUNNING, EXIT_CONFIGURATION, EXIT_FAILURE
 
 
 class Exit(enum.IntEnum):

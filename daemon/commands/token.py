@@ -10,11 +10,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from clients.auth import Role, hash_token, new_token
+from daemon.config import load
+from daemon.offline import store_of
+from daemon.store import Store
+from daemon.store import Token as Stored
 
-from ..config import load
-from ..offline import store_of
-from ..store import Store
-from ..store import Token as Stored
 from .terminal import CommandError, ConfigFile, Exit, Json, Setting, Terminal, overrides
 
 T = TypeVar("T")

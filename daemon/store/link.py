@@ -17,7 +17,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis.asyncio as aioredis
 import redis.exceptions as rx
@@ -156,10 +156,10 @@ class Link:
                 socket_connect_timeout=self.settings.connect_s,
                 max_connections=self.settings.max_connections + POOL_SLACK,
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError):  # whose text may hold a piece of the password
             raise StoreRefused(
-                f"redis_url {redacted(self.url)!r} cannot be used: {error}; write redis://host:6379/0, rediss://… or "
-                "unix:///path/to/socket"
+                f"redis_url {redacted(self.url)!r} cannot be used; write redis://host:6379/0, rediss://… or "
+                "unix:///path/to/socket, and user and password percent-encoded"
             ) from None
         client.response_callbacks.clear()  # replies as the protocol gives them; redis-py reshapes them anew each year
         return client
@@ -186,11 +186,12 @@ def redacted(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return re.sub(r"//[^/]*@", "//***@", url.partition("?")[0])
+    if parts.fragment or "@" in parts.path + parts.query:  # an unquoted '#', '/' or '?' cuts a password in two
+        return f"{parts.scheme}://***"
     netloc = "***@" + parts.netloc.rpartition("@")[2] if "@" in parts.netloc else parts.netloc
-    # A '#' in an unquoted password would hide the rest of it in the fragment.
-    fragment = "***" if parts.fragment else ""
     query = re.sub(r"(?i)(user|pass|secret|key)(\w*)=[^&]*", r"\1\2=***", parts.query)
-    return urlunsplit(parts._replace(netloc=netloc, query=query, fragment=fragment))
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{scheme}{netloc}{parts.path}" + (f"?{query}" if query else "")
 
 
 def _in_our_words(error: Exception, where: str) -> Exception:
@@ -208,6 +209,8 @@ def _in_our_words(error: Exception, where: str) -> Exception:
             return StoreReadOnly(f"the store at {where} is a read-only replica; set redis_url to the primary")
         case rx.MovedError() | rx.AskError() | rx.ClusterDownError():
             return StoreRefused(f"the store at {where} is a cluster node that does not hold vigild's slot: {text}")
+        case rx.InvalidResponse():
+            return StoreRefused(f"what answers at {where} does not speak the Redis protocol")
         case rx.BusyLoadingError():
             return StoreUnavailable(f"the store at {where} is still loading its data")
         case rx.ConnectionError() | rx.TimeoutError() | TimeoutError() | OSError():

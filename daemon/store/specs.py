@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 import msgspec
@@ -14,7 +15,6 @@ from .errors import NotFound, StoreError
 from .keys import CAMERAS, RULES, rules_of
 from .link import Link
 from .verdict import judged
-from .wallclock import now_ms
 
 Expect = Literal["new", "existing", "any"]
 REQUEST_MS: Final = 600_000  # how long the answer to a request is kept for its repetition
@@ -27,6 +27,7 @@ class Specs:
 
     _link: Link
     dedup_ms: int
+    _now_ms: Callable[[], int]
 
     async def put_camera(self, spec: CameraSpec, *, expect: Expect = "any") -> None:
         """Store a camera. Raises: Exists, NotFound: it is, or is not, there, against what was expected."""
@@ -39,7 +40,7 @@ class Specs:
 
         Returns: the camera as it was. Raises: NotFound.
         """
-        words = await self._link.call("remove_camera", camera, now_ms(), _request(), REQUEST_MS, self.dedup_ms)
+        words = await self._link.call("remove_camera", camera, self._now_ms(), _request(), REQUEST_MS, self.dedup_ms)
         return _read(judged(words)[0], CameraSpec)
 
     async def camera(self, camera: str) -> CameraSpec:
@@ -63,7 +64,7 @@ class Specs:
 
         Returns: the rule as it was. Raises: NotFound.
         """
-        words = await self._link.call("delete_rule", rule, now_ms(), _request(), REQUEST_MS, self.dedup_ms)
+        words = await self._link.call("delete_rule", rule, self._now_ms(), _request(), REQUEST_MS, self.dedup_ms)
         return _read(judged(words)[0], RuleSpec)
 
     async def rule(self, rule: str) -> RuleSpec:

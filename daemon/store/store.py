@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -18,6 +20,10 @@ from .specs import Specs
 from .states import States
 from .tokens import Tokens
 from .workers import Workers
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +47,27 @@ class Store(Specs, Leases, Events, Asks, States, Changes, Lossy, Workers, Tokens
     `link.patience_s` and then raises StoreUnavailable; the iterators wait for ever. Belongs to one event loop.
     """
 
-    def __init__(self, link: Link, server: Server, *, owner: str, settings: StoreSettings) -> None:
+    def __init__(
+        self, link: Link, server: Server, *, owner: str, settings: StoreSettings, now_ms: Callable[[], int]
+    ) -> None:
         self._link = link
         self._twins: list[Link] = []
         self.server = server
         self.owner = owner
+        self._now_ms = now_ms
         self.dedup_ms = settings.dedup_ms
         self.max_asks_per_camera = settings.max_asks_per_camera
         self.max_asks = settings.max_asks
 
     @classmethod
-    async def connect(cls, url: str, *, owner: str, settings: StoreSettings | None = None) -> Self:
+    async def connect(
+        cls, url: str, *, owner: str, settings: StoreSettings | None = None, now_ms: Callable[[], int] = wall_clock_ms
+    ) -> Self:
         """
         Reach the store, check that it is one vigild can use, and load its functions.
 
         Args: url: redis://, rediss:// or unix://. owner: who is asking, for logs ("w0", "gateway").
+            now_ms: Unix epoch ms, for the events that the store itself writes (`remove_camera`, `delete_rule`).
         Raises: StoreUnavailable, StoreRefused, StoreTooOld, StoreReadOnly, StoreFull.
         """
         settings = settings or StoreSettings()
@@ -65,7 +77,7 @@ class Store(Specs, Leases, Events, Asks, States, Changes, Lossy, Workers, Tokens
         except BaseException:
             await link.aclose()
             raise
-        return cls(link, server, owner=owner, settings=settings)
+        return cls(link, server, owner=owner, settings=settings, now_ms=now_ms)
 
     async def ping(self) -> None:
         """Return when the store answers. Raises: StoreError."""

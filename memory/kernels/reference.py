@@ -1,4 +1,4 @@
-"""Attention in plain torch over one or two contiguous parts, without copying the rows: the CPU's way and the yardstick."""
+"""Attention in plain torch over contiguous parts, without copying their rows: the CPU's way and the yardstick."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..types import Pair
+from memory.types import Pair
 
 
 def block_causal(blocks: Sequence[int], *, device: torch.device, dtype: torch.dtype) -> Tensor | None:

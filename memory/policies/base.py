@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
-from ..types import Compaction, TokenMeta
+from memory.types import Compaction, TokenMeta
 
 
 class Policy(Protocol):

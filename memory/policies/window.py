@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..types import Compaction, Kind, TokenMeta
+from memory.types import Compaction, Kind, TokenMeta
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class Cells:
     """
     The cells of several cameras' frames, one after another.
 
-    now: [n, d], this frame; reference: [n, d], what the rule asked to remember of each camera, zeros where there is none.
+    now: [n, d], this frame; reference: [n, d], what the rule asked to remember of a camera, zeros where there is none.
     grids: (h, w) per camera, row-major; n is the sum of h * w.
     """
 

@@ -31,6 +31,7 @@ class Feature:
     def keep(self, cells: Cells) -> Kept:
         # zeros, the missing reference, have a cosine of 0 with everything and so are never above the threshold
         similarity = torch.nn.functional.cosine_similarity(cells.now.float(), cells.reference.float(), dim=-1)
+        similarity = similarity.clamp(max=1.0)  # rounding must not push equal tokens over a threshold of 1
         return Kept(similarity <= self.threshold, 1.0 - similarity, cells.now)
 
 

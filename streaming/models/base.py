@@ -1,8 +1,8 @@
 """
 What a model family is to the engine: a vision encoder, a way to lay a frame out as tokens, and one packed forward.
 
-One file per family; it names its class as `FAMILY` and the checkpoints' `model_type` as the class's `model_type`. Nothing
-here knows transformers, and the engine knows nothing else.
+One file per family; it names its class as `FAMILY` and the checkpoints' `model_type` as the class's `model_type`.
+Nothing here knows transformers, and the engine knows nothing else.
 """
 
 from __future__ import annotations

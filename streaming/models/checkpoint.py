@@ -57,7 +57,9 @@ def read_config(folder: Path, *, name: str) -> dict[str, Any]:
     """config.json of the checkpoint. Raises: ModelError."""
     config = _json(folder / "config.json", name=name)
     if config is None:
-        raise ModelError(name, f"no config.json in {folder}; this is no checkpoint folder, or the download is incomplete")
+        raise ModelError(
+            name, f"no config.json in {folder}; this is no checkpoint folder, or the download is incomplete"
+        )
     return config
 
 

@@ -1,8 +1,8 @@
 """
 A ragged batch through an unmodified transformers decoder: rows of many cameras and questions in one sequence.
 
-All linear layers see one sequence [1, total, hidden]. The attention function registered here under NAME cuts it back into
-chunks and runs each against its own target, whose keys the PackedCache has just stored.
+All linear layers see one sequence [1, total, hidden]. The attention function registered here under NAME cuts it back
+into chunks and runs each against its own target, whose keys the PackedCache has just stored.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Store keys and values [1, kv_heads, total, head_dim] of a layer in the targets."""
-        keys = key_states[0].split(self._lengths, dim=1)
-        values = value_states[0].split(self._lengths, dim=1)
+        keys = torch.split(key_states[0], self._lengths, dim=1)
+        values = torch.split(value_states[0], self._lengths, dim=1)
         self._parts = [
             chunk.target.extend(layer_idx, k, v) for chunk, k, v in zip(self._chunks, keys, values, strict=True)
         ]
@@ -56,7 +56,9 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
             ]
         out = [
             attend(part, parts, bias, scale=scale)
-            for part, parts, bias in zip(query[0].split(self._lengths, dim=1), self._parts, self._biases, strict=True)
+            for part, parts, bias in zip(
+                torch.split(query[0], self._lengths, dim=1), self._parts, self._biases, strict=True
+            )
         ]
         return torch.cat(out, dim=1)[None]
 
@@ -72,10 +74,10 @@ def packed_attention(
     scaling: float | None = None,
     **_kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface over a PackedCache: [1, total, heads, head_dim]."""
+    """Transformers' attention interface over a PackedCache: [1, total, heads, head_dim]."""
     scale = scaling if scaling is not None else float(module.head_dim) ** -0.5  # type: ignore[arg-type]
     return packed.attend(query, scale=scale).transpose(1, 2), None
 
 
-# The registry is transformers' own extension point; without an entry of the same name in its mask registry no mask is made.
+# The registry is transformers' own extension point; a name that its mask registry does not know gets no mask.
 AttentionInterface.register(NAME, packed_attention)

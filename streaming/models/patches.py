@@ -1,8 +1,8 @@
 """
 From a picture of any size to the patches of a vision encoder: resize and patchify, without torchvision.
 
-The arithmetic is that of the Qwen-VL processors in transformers (smart_resize, bicubic, rescale and normalise, patch order
-by merge blocks); tests compare with it. Patches stay uint8 until they are on the device: a quarter of the transfer.
+The arithmetic is that of the Qwen-VL processors in transformers (smart_resize, bicubic, rescale and normalise, patch
+order by merge blocks); tests compare with it. Patches stay uint8 until they are on the device: a quarter of the transfer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as PIL
+from PIL import Image as Picture
 from torch import Tensor
 
 from streaming.types import Image
@@ -122,7 +122,7 @@ def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
             stack.append(stack[-1])
             continue
         grid(image, shape)  # the older picture must be usable too
-        stack.append(np.asarray(PIL.fromarray(image).resize(size, PIL.Resampling.BICUBIC)))
+        stack.append(np.asarray(Picture.fromarray(image).resize(size, Picture.Resampling.BICUBIC)))
     pixels = np.stack(stack)  # [temporal, height, width, channels]
     blocks = pixels.reshape(shape.temporal, h, m, px, w, m, px, 3)
     ordered = blocks.transpose(1, 4, 2, 5, 7, 0, 3, 6)  # h, w, in_row, in_col, channel, time, y, x

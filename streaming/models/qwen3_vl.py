@@ -34,8 +34,8 @@ class Qwen3VL:
     """
     A Qwen3-VL checkpoint through the unmodified transformers class; a VisionLanguageModel.
 
-    A frame is written as its processor writes it: `<12.5 seconds>`, vision start, the picture's tokens, vision end. Ids:
-    text counts up on all three axes; the picture has one t, and h, w from there; the text behind it continues at
+    A frame is written as its processor writes it: `<12.5 seconds>`, vision start, the picture's tokens, vision end.
+    Ids: text counts up on all three axes; the picture has one t, and h, w from there; the text behind it continues at
     t + max(h, w).
     """
 

@@ -1,6 +1,4 @@
-"""
-Addresses of sources, taken apart and judged before anything is opened.
-"""
+"""Addresses of sources, taken apart and judged before anything is opened."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ def scheme_of(url: str) -> str:
     if not url or len(url) > MAX_URL_CHARS:
         raise SourceRefused(f"an address has 1 to {MAX_URL_CHARS} characters; this one has {len(url)}")
     if any(char.isspace() or not char.isprintable() for char in url):
-        raise SourceRefused(f"{redact(repr(url))} has blanks or control characters in it; write them as %20 and the like")
+        raise SourceRefused("the address has blanks or control characters in it; write them as %20 and the like")
     scheme, colon, _ = url.partition(":")
     if not colon or not scheme.replace("+", "").isalnum():
         raise SourceRefused(f"{redact(url)!r} has no scheme; write rtsp://…, http://…, file:… or synthetic:…")
@@ -35,8 +33,8 @@ def check_host(url: str) -> None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise SourceRefused(f"{redact(url)!r} is malformed: {error}") from error
+    except ValueError as error:  # its text may quote a part of the password
+        raise SourceRefused(f"{redact(url)!r} has an impossible host or port") from error
     if not host:
         raise SourceRefused(f"{redact(url)!r} names no host")
     if port == 0:

@@ -116,7 +116,7 @@ class Rendered:
 
     pts_ns: int | None
     size: tuple[int, int]
-    draw: "DrawImage" = field(repr=False, compare=False)
+    draw: DrawImage = field(repr=False, compare=False)
     age_ns: int = 0
     keyframe: bool = True
 

@@ -11,9 +11,11 @@ import logging
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..clock import NS_PER_S, Clock
@@ -79,7 +81,7 @@ class Capture:
         self._clock = clock
         self._on_status = on_status
         self._on_frame = on_frame
-        rng = rng or random.Random()  # noqa: S311: spreads load, guards nothing
+        rng = rng or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self._lost_backoff = Backoff(BackoffSettings(limits.retry_first_s, limits.retry_max_s), rng)
         self._failed_backoff = Backoff(BackoffSettings(limits.retry_failed_s, limits.retry_failed_s), rng)
         self._lock = threading.RLock()
@@ -153,13 +155,13 @@ class Capture:
             with closing(source.frames()) as frames:
                 self._drain(frames)
         except SourceEnded as end:
-            self._tell(lambda: self._health.ended(end.reason))
+            self._tell(partial(self._health.ended, end.reason))
             return None
         except SourceError as error:
             return self._lost(redact(error.reason), retryable=error.retryable)
         except Exception as error:
             # a defect of ours must not end this camera for good without a word
-            log.exception("camera %s: capture failed", self._camera)
+            log.error("camera %s: capture failed\n%s", self._camera, redact(traceback.format_exc()))  # noqa: TRY400
             return self._lost(f"internal error while reading ({type(error).__name__}); see the log", retryable=False)
         self._tell(self._health.ended)
         return None
@@ -167,7 +169,7 @@ class Capture:
     def _lost(self, reason: str, *, retryable: bool) -> float:
         with self._lock:
             self._counters = replace(self._counters, failures=self._counters.failures + 1)
-            self._tell(lambda: self._health.lost(reason, retryable=retryable))
+            self._tell(partial(self._health.lost, reason, retryable=retryable))
         return (self._lost_backoff if retryable else self._failed_backoff).next_s()
 
     def _drain(self, frames: Iterable[Picture]) -> None:
@@ -189,7 +191,7 @@ class Capture:
             elif now_ns - began_ns > _SETTLED_NS:
                 self._lost_backoff.reset()
             self._count(picture, fps_in, first=began_ns == now_ns)
-            self._tell(lambda ts=ts_ns, now=now_ns: self._health.picture(ts, now))
+            self._tell(partial(self._health.picture, ts_ns, now_ns))
             if sampler.take(ts_ns):
                 self._deliver(picture, ts_ns, seen_ns)
 
@@ -237,6 +239,4 @@ class Capture:
 
     def _status(self, change: Change) -> Status:
         count = self._counters
-        return Status(
-            self._camera, change.state, change.reason, change.gap, count.fps_in, count.width, count.height
-        )
+        return Status(self._camera, change.state, change.reason, change.gap, count.fps_in, count.width, count.height)

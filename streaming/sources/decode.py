@@ -1,6 +1,4 @@
-"""
-From an open container to pictures: `live` as fast as they come and never behind, `Playback` at the recording's speed.
-"""
+"""From an open container to pictures: `live` as they come and never behind, `Playback` at the recording's speed."""
 
 from __future__ import annotations
 

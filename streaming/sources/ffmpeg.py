@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import av
 import av.error
@@ -90,7 +91,7 @@ class Decoded:
 
     pts_ns: int | None
     frame: VideoFrame = field(repr=False, compare=False)
-    convert: "Convert" = field(repr=False, compare=False)
+    convert: Convert = field(repr=False, compare=False)
     age_ns: int = 0
 
     @property
@@ -116,7 +117,7 @@ class Convert:
         """Returns: uint8 [height, width, 3], newly allocated, turned upright where the file says how."""
         width, height = fit(frame.width, frame.height, self._max_pixels)
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-        image: Image = rgb.to_ndarray()
+        image = cast("Image", rgb.to_ndarray())
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
@@ -133,7 +134,7 @@ def check_size(width: int, height: int, limits: Limits) -> None:
     """Raises: SourceRefused: the picture has more than max_pixels."""
     if width * height > limits.max_pixels:
         raise SourceRefused(
-            f"its pictures are {width}x{height}, over the limit of {limits.max_pixels / 1e6:.1f} megapixels (max_pixels)"
+            f"its pictures are {width}x{height}; the limit is {limits.max_pixels / 1e6:.1f} megapixels (max_pixels)"
         )
 
 
@@ -177,7 +178,9 @@ def explain(error: av.error.FFmpegError, target: Target, limits: Limits, *, whil
     if isinstance(error, av.error.InvalidDataError):
         return SourceRefused(f"{shown} is not a video, or is damaged or truncated")
     if error.errno == errno.EINVAL:
-        return SourceRefused(f"{shown} is not a video of a permitted format, or leads to a protocol that is not permitted")
+        return SourceRefused(
+            f"{shown} is not a video of a permitted format, or leads to a protocol that is not permitted"
+        )
     kind = SourceLost if target.remote else SourceRefused
     return kind(f"{shown} cannot be opened ({error.strerror})")
 
@@ -185,11 +188,16 @@ def explain(error: av.error.FFmpegError, target: Target, limits: Limits, *, whil
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 
 
+# FFmpeg's defaults watch a stream for up to 5 s to guess its frame rate, which nothing here needs
+_QUICK = {"fpsprobesize": "0", "analyzeduration": "1000000"}
+
+
 def _options(target: Target, limits: Limits) -> dict[str, str]:
     options = {
         "protocol_whitelist": ",".join(target.protocols),
         "max_pixels": str(limits.max_pixels),  # reaches the decoders that FFmpeg opens to learn the format
         "threads": "1",
+        **(_QUICK if target.remote else {}),
         **target.options,
     }
     if target.formats is not None:

@@ -1,6 +1,4 @@
-"""
-`file:clip.mp4?loop=1`: a recording inside the media folder, played at its own speed.
-"""
+"""`file:clip.mp4?loop=1`: a recording inside the media folder, played at its own speed."""
 
 from __future__ import annotations
 

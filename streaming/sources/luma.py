@@ -1,6 +1,4 @@
-"""
-How bright and how varied a picture is, cheaply: enough to tell a covered lens or a black picture from a dark scene.
-"""
+"""How bright and how varied a picture is, cheaply: enough to tell a covered lens from a dark scene."""
 
 from __future__ import annotations
 

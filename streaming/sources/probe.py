@@ -1,6 +1,4 @@
-"""
-Can this address be opened? One clear sentence, for `vigild doctor` and for whoever adds a camera.
-"""
+"""Can this address be opened? One clear sentence, for `vigild doctor` and for whoever adds a camera."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Finds the kinds of source in this folder, and the one that an address belongs to.
-"""
+"""Finds the kinds of source in this folder, and the one that an address belongs to."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-`rtsp://` and `rtsps://`: IP cameras, over one TCP connection so that no firewall or lost packet tears pictures.
-"""
+"""`rtsp://` and `rtsps://`: IP cameras, over one TCP connection so that no firewall or lost packet tears pictures."""
 
 from __future__ import annotations
 

@@ -122,7 +122,9 @@ class SyntheticSource:
             raise SourceRefused(f"no synthetic scene {local.name!r}; there are {', '.join(SCENES)}")
         size = _SIZE.fullmatch(local.options.get("size", "448x336"))
         if size is None or not (64 <= int(size[1]) <= 4096 and 64 <= int(size[2]) <= 4096):
-            raise SourceRefused(f"option size must look like 448x336, each side 64 to 4096, not {local.options['size']!r}")
+            raise SourceRefused(
+                f"option size must look like 448x336, each side 64 to 4096, not {local.options['size']!r}"
+            )
         self._fps = number(local.options, "fps", 10.0, least=0.1, most=opening.limits.max_input_fps)
         seed = int(number(local.options, "seed", 0, least=0, most=2**31))
         self._scene = Scene(local.name, int(size[1]), int(size[2]), seed)
@@ -196,7 +198,9 @@ def _draw_yard(scene: Scene, truth: Truth, _t_s: float) -> Image:
         draw.rectangle(_box(scene, truth.car - 0.13, 0.82, truth.car + 0.13, 0.93), fill=(190, 30, 35))
         draw.rectangle(_box(scene, truth.car - 0.07, 0.76, truth.car + 0.07, 0.83), fill=(150, 190, 210))
         for wheel in (-0.08, 0.08):
-            draw.ellipse(_box(scene, truth.car + wheel - 0.025, 0.90, truth.car + wheel + 0.025, 0.96), fill=(15, 15, 15))
+            draw.ellipse(
+                _box(scene, truth.car + wheel - 0.025, 0.90, truth.car + wheel + 0.025, 0.96), fill=(15, 15, 15)
+            )
     if truth.person is not None:
         head = min(width, height) * 0.035
         x, y = truth.person * width, 0.40 * height

@@ -30,7 +30,7 @@ class PtsMap:
         self._jump_ns = round(jump_s * NS_PER_S)
         self._idle_share = idle_share
         self._offset_ns: int | None = None
-        self._last_pts_ns = 0
+        self._highest_ns = 0  # pts
         self._began_ns = 0  # of the window
         self._least_ns: int | None = None  # smallest (arrival - pts) in it
         self._waited_ns = 0  # in it
@@ -45,9 +45,10 @@ class PtsMap:
         if pts_ns is None:
             return 0
         seen_ns = now_ns - pts_ns
-        stepped_back = pts_ns < self._last_pts_ns - self._jump_ns
-        self._last_pts_ns = pts_ns
+        stepped_back = pts_ns < self._highest_ns - self._jump_ns
+        self._highest_ns = pts_ns if stepped_back else max(pts_ns, self._highest_ns)
         if self._offset_ns is None:
+            self._highest_ns = pts_ns
             self._start(seen_ns, now_ns)
         elif stepped_back or seen_ns < self._offset_ns - self._jump_ns:
             self.jumps += 1
@@ -219,7 +220,7 @@ class Backoff:
         chosen = self._settings
         doublings = min(self._failures, 32)
         self._failures += 1
-        wait_s = min(chosen.first_s * 2**doublings, chosen.max_s)
+        wait_s: float = min(chosen.first_s * 2.0**doublings, chosen.max_s)
         return min(wait_s * (1 + chosen.jitter * self._rng.uniform(-1, 1)), chosen.max_s)
 
     def reset(self) -> None:

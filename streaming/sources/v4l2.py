@@ -1,6 +1,4 @@
-"""
-`v4l2:/dev/video0?size=1280x720`: a camera plugged into this machine (Linux).
-"""
+"""`v4l2:/dev/video0?size=1280x720`: a camera plugged into this machine (Linux)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from clients.messages import CameraSpec
 from daemon import doctor
 from daemon.config import Config, load
 from daemon.offline import temporary_store
-from daemon.store import Store, StoreUnavailable
+from daemon.store import LinkSettings, Store, StoreSettings, StoreUnavailable
 
 
 @pytest.fixture
@@ -153,17 +155,13 @@ def test_a_source_that_cannot_be_opened(url: str, said: str, folder: Path) -> No
 
 def test_the_temporary_store_is_real_and_gone_afterwards(folder: Path) -> None:
     """It takes a camera and answers with it; its socket does not answer once the block is left."""
-    import asyncio
-
-    from clients.messages import CameraSpec
 
     async def main() -> str:
-        async with temporary_store(folder) as url:
-            async with await Store.connect(url, owner="test") as store:
-                await store.put_camera(CameraSpec(id="dock", source="synthetic:yard"))
-                assert [camera.id for camera in await store.cameras()] == ["dock"]
+        async with temporary_store(folder) as url, await Store.connect(url, owner="test") as store:
+            await store.put_camera(CameraSpec(id="dock", source="synthetic:yard"))
+            assert [camera.id for camera in await store.cameras()] == ["dock"]
         return url
 
     url = asyncio.run(main())
     with pytest.raises(StoreUnavailable):
-        asyncio.run(Store.connect(url, owner="test"))
+        asyncio.run(Store.connect(url, owner="test", settings=StoreSettings(link=LinkSettings(patience_s=0))))

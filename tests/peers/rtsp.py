@@ -27,7 +27,9 @@ def why_not() -> str | None:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{PYTHON} cannot run: {error}"
     if done.returncode:
-        return "GStreamer's RTSP server is missing (Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-*)"
+        return (
+            "GStreamer's RTSP server is missing (Debian: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-*)"
+        )
     return None
 
 

@@ -12,6 +12,7 @@ It ends when its parent does, or when stdin closes.
 
 import argparse
 import ctypes
+import itertools
 import signal
 import sys
 import threading
@@ -51,8 +52,8 @@ def load(path):
         raise SystemExit(f"no H.264 in {path}")
     usual = (units[-1][1] - units[0][1]) // max(1, len(units) - 1)
     stamps = [pts for _, pts in units]
-    steps = [max(1, after - before) for before, after in zip(stamps, stamps[1:])] + [usual]
-    return [(data, step) for (data, _), step in zip(units, steps)]
+    steps = [max(1, after - before) for before, after in itertools.pairwise(stamps)] + [usual]
+    return [(data, step) for (data, _), step in zip(units, steps, strict=True)]
 
 
 class Camera:

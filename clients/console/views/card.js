@@ -24,7 +24,9 @@ export class CameraCard {
   #fresh = h("span", { class: "fresh" });
   #quiet = h("p", { class: "quiet-line" });
   #reason = h("p", { class: "reason" });
-  #strip = h("p", { class: "strip" });
+  #alert = h("span");
+  #since = h("span");
+  #strip = h("p", { class: "strip" }, this.#alert, this.#since);
   #source = h("p", { class: "source" });
   #figures = new Figures();
   #heat;
@@ -43,8 +45,11 @@ export class CameraCard {
     setAttribute(this.#heat, "title", "Show which cells of the picture the model kept");
     const addRule = h("button", { type: "button", class: "link", onclick: () => forms.addRule(id) }, icon("plus"), "Add a rule");
     this.#noRules = h("p", { class: "none" }, "Nothing is watched for yet.");
-    const edit = h("button", { type: "button", class: "bare", "aria-label": `Change ${id}`, onclick: () => forms.editCamera(id) }, icon("pencil"));
-    const remove = h("button", { type: "button", class: "bare", "aria-label": `Remove ${id}`, onclick: () => forms.removeCamera(id) }, icon("bin"));
+    const edit = h(
+      "button",
+      { type: "button", class: "bare", "data-needs": "admin", "aria-label": `Change or remove ${id}`, onclick: () => forms.editCamera(id) },
+      icon("pencil"),
+    );
     const titleId = `camera-${id}`;
     this.node = h(
       "article",
@@ -64,7 +69,7 @@ export class CameraCard {
         "header",
         { class: "card-head" },
         h("div", {}, h("h2", { id: titleId }, id), this.#source),
-        h("span", { class: "tools", "data-needs": "admin" }, edit, remove),
+        edit,
       ),
       this.#figures.node,
       h("section", { class: "watch", "aria-label": `Rules of ${id}` }, this.#ruleList, this.#noRules, h("div", { "data-needs": "operator" }, addRule)),
@@ -80,6 +85,7 @@ export class CameraCard {
     setAttribute(this.node, "data-state", camera.state);
     setAttribute(this.node, "data-alert", alerts.length > 0);
     setText(this.#badge, camera.state);
+    setAttribute(this.#badge, "title", camera.reason);
     setText(this.#fresh, ago(freshest, now));
     setText(this.#quiet, QUIET[camera.state] ?? (freshest ? "" : "Waiting for the first picture"));
     setText(this.#reason, camera.reason);
@@ -105,7 +111,8 @@ export class CameraCard {
     if (newest === undefined) return;
     const what = newest.text ?? state.rules.get(newest.rule)?.ask ?? "Alert";
     const more = alerts.length > 1 ? ` and ${alerts.length - 1} more` : "";
-    setText(this.#strip, `${what}${more} · ${duration((now - newest.ts) / 1000)}`);
+    setText(this.#alert, `${what}${more}`);
+    setText(this.#since, duration((now - newest.ts) / 1000));
   }
 
   #toggleHeat() {

@@ -20,9 +20,10 @@ export class FormDialog {
 
   /**
    * fields: [{name, label, kind = "text", value, hint, options, ...attributes}], kind one of text, password, number,
-   * checkbox, textarea, select. send(values) → Promise; a WireError keeps the dialog open. Blank values are left out.
+   * checkbox, textarea. send(values) → Promise; a WireError keeps the dialog open. Blank values are left out.
+   * aside: [label, act], another way out.
    */
-  constructor({ title, text = null, fields = [], action, danger = false, dismissable = true, send }) {
+  constructor({ title, text = null, fields = [], action, aside = null, danger = false, dismissable = true, send }) {
     const prefix = `form${forms++}`;
     this.#send = send;
     this.#submit = h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
@@ -35,7 +36,7 @@ export class FormDialog {
       text && h("p", { class: "lead" }, text),
       h("div", { class: "fields" }, [...this.#fields.values()].map((field) => field.node)),
       this.#general,
-      h("div", { class: "actions" }, cancel, this.#submit),
+      h("div", { class: "actions" }, aside && this.#aside(aside), cancel, this.#submit),
     );
     this.#dialog = h("dialog", { class: "form", "aria-labelledby": `${prefix}-title` }, this.#form);
     this.#dialog.addEventListener("cancel", (event) => dismissable || event.preventDefault());
@@ -59,6 +60,14 @@ export class FormDialog {
   /** "camera" alone is about the camera as a whole: its name, where the form has a field for it. */
   #owning(param) {
     return param === "camera" ? this.#fields.get("id") : undefined;
+  }
+
+  #aside([label, act]) {
+    const leave = () => {
+      this.close();
+      act();
+    };
+    return h("button", { type: "button", class: "link aside", onclick: leave }, label);
   }
 
   async #onSubmit(event) {
@@ -95,13 +104,13 @@ class Field {
   #note;
   #input;
 
-  constructor({ name, label, kind = "text", value, hint = "", options = [], ...attributes }, prefix) {
+  constructor({ name, label, kind = "text", value, hint = "", ...attributes }, prefix) {
     const id = `${prefix}-${name}`;
     this.#kind = kind;
     this.#hint = hint;
     this.#note = h("p", { class: "note", id: `${id}-note`, "aria-live": "polite" }, hint);
     const all = { id, name, "aria-describedby": `${id}-note`, ...attributes };
-    this.#input = inputOf(kind, all, options);
+    this.#input = inputOf(kind, all);
     if (kind === "checkbox") this.#input.checked = Boolean(value);
     else if (value !== undefined && value !== null) this.#input.value = value;
     this.node = h("div", { class: `field ${kind}`, "data-name": name }, h("label", { for: id }, label), this.#input, this.#note);
@@ -126,12 +135,10 @@ class Field {
   }
 }
 
-function inputOf(kind, attributes, options) {
+function inputOf(kind, attributes) {
   switch (kind) {
     case "textarea":
       return h("textarea", { rows: "2", ...attributes });
-    case "select":
-      return h("select", attributes, options.map((option) => h("option", { value: option }, option)));
     case "number": // a text field: the browser's own would hide what was typed wrongly
       return h("input", { type: "text", inputmode: "decimal", autocomplete: "off", ...attributes });
     default:

@@ -32,6 +32,7 @@ export class Forms {
       title: `Change ${id}`,
       fields: cameraFields(camera),
       action: "Save",
+      aside: ["Remove camera…", () => this.removeCamera(id)],
       send: (changes) => this.#session.updateCamera(id, changes),
     });
   }
@@ -62,6 +63,7 @@ export class Forms {
       title: `Change a rule of ${rule.camera}`,
       fields: ruleFields(rule),
       action: "Save",
+      aside: ["Delete rule…", () => this.deleteRule(id)],
       send: ({ say = null, ...changes }) => this.#session.updateRule(id, { ...changes, say }),
     });
   }

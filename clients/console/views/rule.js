@@ -12,9 +12,9 @@ export class RuleView {
   #session;
   #question = h("p", { class: "question" });
   #p = h("output", { class: "p" });
-  #timing = h("span", { class: "timing" });
   #error = h("p", { class: "error", role: "alert" });
   #enabled;
+  #edit;
   #trace;
 
   constructor(id, { session, forms }) {
@@ -24,25 +24,16 @@ export class RuleView {
     this.#enabled = h("input", {
       type: "checkbox",
       role: "switch",
+      class: "switch",
       "data-needs": "operator",
       onchange: (event) => this.#change({ enabled: event.target.checked }),
     });
-    const edit = h("button", { type: "button", class: "bare", onclick: () => forms.editRule(id) }, icon("pencil"));
-    const remove = h("button", { type: "button", class: "bare", onclick: () => forms.deleteRule(id) }, icon("bin"));
-    setAttribute(edit, "aria-label", "Change this rule");
-    setAttribute(remove, "aria-label", "Delete this rule");
+    this.#edit = h("button", { type: "button", class: "bare", "data-needs": "operator", onclick: () => forms.editRule(id) }, icon("pencil"));
     this.node = h(
       "li",
-      { class: "rule" },
-      h("div", { class: "rule-head" }, this.#question, this.#p),
+      { class: "rule", "data-rule": id },
+      h("div", { class: "rule-head" }, this.#enabled, this.#question, this.#p, this.#edit),
       this.#trace.node,
-      h(
-        "div",
-        { class: "rule-foot" },
-        h("label", { class: "switch" }, this.#enabled, h("span", {}, "On")),
-        this.#timing,
-        h("span", { class: "tools", "data-needs": "operator" }, edit, remove),
-      ),
       this.#error,
     );
   }
@@ -53,8 +44,9 @@ export class RuleView {
     const points = state.traces.get(this.#id);
     setText(this.#question, rule.ask);
     setText(this.#p, rule.enabled ? percent(points?.at(-1)?.p) : "off");
-    setText(this.#timing, `holds ${duration(rule.hold_s)}, then quiet ${duration(rule.cooldown_s)}`);
+    setAttribute(this.#question, "title", `Must hold for ${duration(rule.hold_s)}, then quiet for ${duration(rule.cooldown_s)}`);
     setAttribute(this.#enabled, "aria-label", `Watch for: ${rule.ask}`);
+    setAttribute(this.#edit, "aria-label", `Change the rule: ${rule.ask}`);
     this.#enabled.checked = rule.enabled;
     setAttribute(this.node, "data-disabled", !rule.enabled);
     setAttribute(this.node, "data-open", [...state.alerts.values()].some((alert) => alert.rule === this.#id));

@@ -14,11 +14,12 @@ from daemon.store import LinkSettings, StoreSettings
 from tests.daemon.store.server import Valkey
 
 QUICK = StoreSettings(link=LinkSettings(patience_s=20, block_ms=200))
+IMPATIENT = StoreSettings(link=LinkSettings(patience_s=0.2, connect_s=2, reply_s=1.5, block_ms=100))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine test with asyncio.run, in debug mode's silence but with its own loop."""
+    """Run a coroutine test in an event loop of its own."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -30,7 +31,11 @@ class Valkey:
     def start(self) -> Valkey:
         """Return when it answers. Raises RuntimeError with its output when it ends instead."""
         self._process = subprocess.Popen(
-            [*self.embedded.argv, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*self.embedded.argv, *self._options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            restore_signals=False,  # SIGXFSZ stays ignored: past a file-size limit write(2) fails as on a full disk
         )
         self.lines = []
         for line in self._process.stdout:
@@ -39,6 +44,10 @@ class Valkey:
                 return self
         self.wait()
         raise RuntimeError("".join(self.lines))
+
+    def limit_files(self, max_bytes: int) -> None:
+        """From now on writes past that size of a file fail, as on a full disk, until it is started again."""
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

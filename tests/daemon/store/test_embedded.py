@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -45,14 +44,17 @@ async def test_private(short_dir):
     folder = short_dir / "a folder with 'quotes\" \\ and ünicode"
     server = Valkey(folder).start()
     try:
-        assert stat.S_IMODE(os.stat(folder / "store.sock").st_mode) == 0o700
-        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        assert stat.S_IMODE((folder / "store.sock").stat().st_mode) == 0o700
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         async with opened(server.url, DOCK) as store:
             assert await store._link.command("CONFIG", "GET", "port") == [b"port", b"0"]
             assert store.server.durable
             assert store.server.max_memory_bytes == EmbeddedSettings().max_memory_bytes
             assert await store._link.command("CONFIG", "GET", "appendfsync") == [b"appendfsync", b"always"]
-            assert await store._link.command("CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"noeviction"]
+            assert await store._link.command("CONFIG", "GET", "maxmemory-policy") == [
+                b"maxmemory-policy",
+                b"noeviction",
+            ]
     finally:
         server.stop()
 
@@ -102,7 +104,10 @@ def test_path_too_long(tmp_path):
         ),
         ("*** FATAL CONFIG FILE ERROR (Valkey 9.1.2) ***", "does not understand its configuration"),
         ("9:M 20 Nov 2026 10:00:00.123 # Failed opening Unix socket: bind: Permission denied", "Permission denied"),
-        ("9:M 20 Nov 2026 10:00:00.123 # Can't open the append-only file x: Permission denied", "may not use its folder"),
+        (
+            "9:M 20 Nov 2026 10:00:00.123 # Can't open the append-only file x: Permission denied",
+            "may not use its folder",
+        ),
     ],
 )
 def test_hopeless(line, says):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -52,7 +53,7 @@ async def test_concurrent_emitters(valkey):
 
         per_emitter = await asyncio.gather(*(emitter(who) for who in range(40)))
         assert all(seqs == sorted(seqs) for seqs in per_emitter)
-        assert sorted(sum(per_emitter, [])) == list(range(1, 801))
+        assert sorted(itertools.chain(*per_emitter)) == list(range(1, 801))
         assert [event.seq for event in await store.events_after(0, 1000)] == list(range(1, 801))
 
 
@@ -78,7 +79,10 @@ async def test_what_an_event_implies(valkey):
 
         await store.emit(started("a_1", ts=100), lease)
         await store.emit(started("a_2", ts=90), lease)
-        assert [(alert["alert"], alert["ts"]) for alert in await store.open_alerts("dock")] == [("a_2", 90), ("a_1", 100)]
+        assert [(alert["alert"], alert["ts"]) for alert in await store.open_alerts("dock")] == [
+            ("a_2", 90),
+            ("a_1", 100),
+        ]
         await store.emit(ended("a_2"), lease)
         assert [alert["alert"] for alert in await store.open_alerts("dock")] == ["a_1"]
 

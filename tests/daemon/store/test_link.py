@@ -12,21 +12,20 @@ import pytest
 
 from clients.messages import CameraSpec
 from daemon.store import (
-    LinkSettings,
+    Draft,
+    Lease,
     Store,
     StoreFull,
     StoreReadOnly,
     StoreRefused,
-    StoreSettings,
     StoreTooOld,
     StoreUnavailable,
     redacted,
 )
 from daemon.store.embedded import EmbeddedSettings
+from tests.daemon.store.conftest import IMPATIENT
 from tests.daemon.store.opened import DOCK, GATE, lease_of, note, opened
 from tests.daemon.store.server import Valkey
-
-IMPATIENT = StoreSettings(link=LinkSettings(patience_s=0.2, connect_s=1, reply_s=0.5, block_ms=100))
 
 
 @pytest.mark.parametrize(
@@ -37,16 +36,22 @@ IMPATIENT = StoreSettings(link=LinkSettings(patience_s=0.2, connect_s=1, reply_s
         ("redis://:hunter2@host", "redis://***@host"),
         ("unix://me@/run/x.sock?db=0&password=hunter2", "unix://***@/run/x.sock?db=0&password=***"),
         ("rediss://u:hunter2@[::1]:5", "rediss://***@[::1]:5"),
-        ("redis://u:hun#ter2@host", "redis://u:hun#***"),
+        ("unix:///run/vigil/store.sock", "unix:///run/vigil/store.sock"),
+        ("redis://u:hun#ter2@host", "redis://***"),
+        ("redis://u:hun/ter2@host", "redis://***"),
+        ("redis://u:hun?ter2@host", "redis://***"),
+        ("redis://[u:hunter2@host", "redis://***@host"),
+        ("localhost", "localhost"),
     ],
 )
 def test_redacted(url, shown):
-    """No password of a URL is ever shown."""
-    assert "ter2@" not in redacted(url)
-    assert redacted(url) == shown or "#" in url
+    """No password of a URL is ever shown, not even one that should have been quoted."""
+    assert redacted(url) == shown
 
 
-@pytest.mark.parametrize("url", ["http://user:hunter2@host", "localhost", "", "redis://host?db=x"])
+@pytest.mark.parametrize(
+    "url", ["http://u:hunter2@host", "localhost", "", "redis://host?db=x", "redis://u:hunter2/x@host"]
+)
 async def test_wrong_url(url):
     """A URL that cannot be meant is refused at once, without its password."""
     with pytest.raises(StoreRefused, match="cannot be used") as caught:
@@ -123,8 +128,9 @@ async def test_full(short_dir):
         async with opened(server.url, DOCK, GATE) as store:
             lease = await lease_of(store, "dock")
             with pytest.raises(StoreFull, match="memory is full"):
-                for n in itertools.count():
-                    await store.emit(note(n, blob="x") if False else _big(n), lease)
+                await _emit_for_ever(store, lease)
+            # The edge moves with every client's buffers; stand well behind it.
+            await store._link.command("CONFIG", "SET", "maxmemory", 4 << 20)
             for refused in (store.emit(_big(0)), store.put_camera(CameraSpec(id="yard", source="webrtc:"))):
                 with pytest.raises(StoreFull):
                     await refused
@@ -142,10 +148,15 @@ async def test_full(short_dir):
         server.stop()
 
 
-def _big(n: int):
+def _big(n: int) -> Draft:
     draft = note(n)
     draft.data["text"] = "x" * 100_000
     return draft
+
+
+async def _emit_for_ever(store: Store, lease: Lease) -> None:
+    for n in itertools.count():
+        await store.emit(_big(n), lease)
 
 
 async def test_stopped_server(valkey):
@@ -187,7 +198,7 @@ def cancelled_at(coroutine, suspension: int):
         sent = thrown = None
         try:
             sent = yield waiting_for
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  what the loop throws in goes to the coroutine
             thrown = error
 
 
@@ -239,7 +250,7 @@ async def test_cancelled_in_a_crowd(valkey):
         assert not store._link._client.connection_pool._in_use_connections
 
 
-class Drops:
+class Relay:
     """A relay before a real server that forwards what is asked and, once told to, cuts instead of bringing the reply."""
 
     def __init__(self, path: str, target: str) -> None:
@@ -248,14 +259,17 @@ class Drops:
         self.cuts = 0
 
     async def __aenter__(self):
+        self._serving: set[asyncio.Task] = set()
         self._server = await asyncio.start_unix_server(self._serve, self.path)
         return self
 
     async def __aexit__(self, *_):
         self._server.close()
         await self._server.wait_closed()
+        await asyncio.gather(*self._serving)  # each ends with its client
 
     async def _serve(self, reader, writer):
+        self._serving.add(asyncio.current_task())
         up_reader, up_writer = await asyncio.open_unix_connection(self.target)
         cutting = False
 
@@ -266,39 +280,37 @@ class Drops:
                     cutting, self.cut_next_reply_to = True, None
                 up_writer.write(data)
                 await up_writer.drain()
+            up_writer.close()  # which ends the loop below
 
-        forwarding = asyncio.create_task(forward())
-        with contextlib.suppress(ConnectionError):
+        async def backward() -> None:
             while data := await up_reader.read(65536):
                 if cutting:
                     self.cuts += 1
                     break
                 writer.write(data)
                 await writer.drain()
-                if reader.at_eof():
-                    break
-        forwarding.cancel()
-        await asyncio.wait({forwarding})
-        for end in (up_writer, writer):
-            end.close()
-            with contextlib.suppress(ConnectionError):
-                await end.wait_closed()
+            writer.close()  # which ends the loop above
+
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(forward(), backward())
 
 
 async def test_a_lost_reply_duplicates_nothing(valkey, short_dir):
     """The reply is lost after the server did it; the retry returns the very event, and no second one is there."""
-    async with Drops(str(short_dir / "relay"), str(short_dir / "store.sock")) as relay:
-        async with opened(f"unix://{relay.path}", DOCK) as store:
-            for n in range(5):
-                relay.cut_next_reply_to = b"_emit"
-                assert (await store.emit(note(n))).seq == n + 1
-            relay.cut_next_reply_to = b"_put_camera"
-            await store.put_camera(GATE, expect="new")  # without the request's memory: "exists already"
-            relay.cut_next_reply_to = b"_remove_camera"
-            assert await store.remove_camera("gate") == GATE
-            assert relay.cuts == 7
-            assert await store.newest_seq() == 5
-            assert await store.newest_change() == "3"
+    async with (
+        Relay(str(short_dir / "relay"), str(short_dir / "store.sock")) as relay,
+        opened(f"unix://{relay.path}", DOCK) as store,
+    ):
+        for n in range(5):
+            relay.cut_next_reply_to = b"_emit"
+            assert (await store.emit(note(n))).seq == n + 1
+        relay.cut_next_reply_to = b"_put_camera"
+        await store.put_camera(GATE, expect="new")  # without the request's memory: "exists already"
+        relay.cut_next_reply_to = b"_remove_camera"
+        assert await store.remove_camera("gate") == GATE
+        assert relay.cuts == 7
+        assert await store.newest_seq() == 5
+        assert await store.newest_change() == "3"
 
 
 async def _answering(path, info: bytes):
@@ -328,15 +340,16 @@ async def test_too_old_a_server(short_dir):
 
 
 async def test_not_a_store(short_dir):
-    """A server that speaks something else is unavailable, in one sentence."""
+    """A server that speaks something else is refused as such."""
 
     async def web(reader, writer):
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     path = str(short_dir / "web")
     async with await asyncio.start_unix_server(web, path):
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(StoreRefused, match=r"what answers at .* does not speak the Redis protocol"):
             await Store.connect(f"unix://{path}", owner="test", settings=IMPATIENT)
-    assert "\n" not in str(caught.value)

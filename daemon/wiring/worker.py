@@ -6,16 +6,15 @@ import dataclasses
 
 import torch
 
+from daemon.cameras import RosterSettings
+from daemon.config import Config
+from daemon.outbox import OutboxSettings
+from daemon.session import SessionSettings
+from daemon.worker import WorkerSettings
 from streaming.engine import EngineSettings
 from streaming.scheduler import SchedulerSettings
 from streaming.sources import Limits
 from streaming.trigger import TriggerSettings
-
-from .cameras import RosterSettings
-from .config import Config
-from .outbox import OutboxSettings
-from .session import SessionSettings
-from .worker import WorkerSettings
 
 
 def worker_settings(config: Config) -> WorkerSettings:
@@ -47,8 +46,10 @@ def worker_settings(config: Config) -> WorkerSettings:
         evidence_max_age_s=store.max_evidence_age_s,
         events_max=store.max_events,
         events_max_age_s=store.max_event_age_s,
-        engine=EngineSettings(**dataclasses.asdict(config.engine)),
-        scheduler=SchedulerSettings(max_running=config.engine.max_asks),
+        engine=EngineSettings(
+            max_cameras=config.engine.max_cameras, max_asks=config.engine.max_asks, pairing=config.engine.pairing
+        ),
+        scheduler=SchedulerSettings(max_frames=config.engine.frames_per_step, max_running=config.engine.max_asks),
         roster=roster,
         outbox=OutboxSettings(max_events=config.worker.outbox_events),
     )

@@ -1,0 +1,37 @@
+/**
+ * Cards of different height without holes between them: each stays in its column, and what grows moves only what is below
+ * it. The document keeps reading row by row. A grid of thin rows does the packing; this tells each card how many it spans.
+ */
+
+// A card that is removed needs no word here: an observer does not hold elements that have left the document.
+const ROW_PX = 4; // grid-auto-rows in layout.css
+
+export class Masonry {
+  #grid;
+  #columns = 0;
+  #gap_px = 0;
+  #cards = new ResizeObserver((entries) => {
+    for (const { target } of entries) this.#span(target);
+  });
+
+  constructor(grid) {
+    this.#grid = grid;
+    new ResizeObserver(() => this.arrange()).observe(grid);
+  }
+
+  /** Call after cards came, went or moved. */
+  arrange() {
+    const style = getComputedStyle(this.#grid);
+    this.#columns = style.gridTemplateColumns.split(" ").length;
+    this.#gap_px = parseFloat(style.columnGap) || 0;
+    for (const [index, card] of [...this.#grid.children].entries()) {
+      card.style.gridColumnStart = String((index % this.#columns) + 1);
+      this.#cards.observe(card);
+    }
+  }
+
+  #span(card) {
+    const height_px = card.getBoundingClientRect().height + this.#gap_px;
+    card.style.gridRowEnd = `span ${Math.max(1, Math.ceil(height_px / ROW_PX))}`;
+  }
+}

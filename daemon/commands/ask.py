@@ -1,0 +1,62 @@
+"""`vigild ask CAMERA "question"`: one question, its answer as it is made."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from clients.sdk import Answer, Vigil
+
+from .link import Token, Url, talk
+from .telling import milliseconds
+from .terminal import CommandError, Json, Terminal
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("ask")
+    def ask(
+        camera: Annotated[str, typer.Argument()],
+        question: Annotated[str, typer.Argument()],
+        *,
+        max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="Length of the answer.")] = 128,
+        url: Url = None,
+        token: Token = None,
+        as_json: Json = False,
+    ) -> None:
+        """Ask a camera about what it sees and remembers. With --json: each piece, then the whole answer."""
+        terminal = Terminal(as_json)
+
+        async def main(vigil: Vigil) -> Answer:
+            asking = await vigil.ask(camera, question, max_tokens=max_tokens)
+            async for piece in asking:
+                if as_json:
+                    terminal.item({"type": "answer.delta", "ask": asking.ask, "text": piece})
+                else:
+                    sys.stdout.write(piece)
+                    sys.stdout.flush()
+            return await asking.answer()
+
+        answer = talk(url, token, main)
+        if as_json:
+            terminal.item({"type": "answer.done", **msgspec.to_builtins(answer)})
+        else:
+            sys.stdout.write("\n")
+            terminal.say(footnote(answer), style="dim")
+        if answer.status != "completed":
+            reason = f": {answer.reason}" if answer.reason else ""
+            raise CommandError(f"the answer is {answer.status}{reason}", code=answer.status)
+
+
+def footnote(answer: Answer) -> str:
+    """How fresh the answer is, and what it cost."""
+    usage = answer.usage
+    parts = [
+        f"frame {milliseconds(answer.age_ms)} old",
+        f"first token after {milliseconds(usage.get('ttft_ms'))}",
+        f"{usage.get('output_tokens', 0)} tokens in {milliseconds(usage.get('total_ms'))}",
+        f"{usage.get('memory_tokens', 0)} tokens of memory",
+    ]
+    return " · ".join(parts)

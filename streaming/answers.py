@@ -1,0 +1,205 @@
+"""Questions being answered: each on a fork of its camera's memory, decoded greedily, many in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memory.kv import Fork
+from memory.pool import SlabPool
+
+from .models.base import Chunk, VisionLanguageModel
+from .models.dialogue import AnswerText
+from .types import AnswerDelta, Ask, AskStatus
+from .view import View
+
+
+@dataclass(slots=True)
+class _Answer:
+    """
+    cursor: the id of the next token. said: tokens decoded so far, the newest of them not yet in the fork.
+    token: the newest token [1] on the device. fresh: tokens of this step, likewise, not yet seen by the host.
+    """
+
+    ask: Ask
+    fork: Fork
+    cursor: int
+    limit: int
+    text: AnswerText
+    memory_tokens: int
+    frame_ns: int
+    t0_ns: int | None
+    t1_ns: int | None
+    said: int = 0
+    token: Tensor | None = None
+    fresh: list[Tensor] = field(default_factory=list)
+
+    def delta(self, text: str, status: AskStatus, reason: str | None = None) -> AnswerDelta:
+        return AnswerDelta(
+            ask=self.ask.id,
+            camera=self.ask.camera,
+            text=text,
+            status=status,
+            frame_ns=self.frame_ns,
+            memory_tokens=self.memory_tokens,
+            output_tokens=len(self.text),
+            t0_ns=self.t0_ns,
+            t1_ns=self.t1_ns,
+            reason=reason,
+        )
+
+
+class Answers:
+    """
+    The running answers. Device work happens in `start` and `advance`; the host learns the tokens in `collect`, after
+    the engine has brought all numbers of a step over at once.
+    """
+
+    def __init__(
+        self, model: VisionLanguageModel, *, device: torch.device, max_asks: int, max_question: int, max_answer: int
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._max_question = max_question
+        self._max_answer = max_answer
+        self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_question + max_answer)
+        self._running: dict[str, _Answer] = {}
+        self._ended: list[AnswerDelta] = []
+
+    @property
+    def forks(self) -> tuple[Fork, ...]:
+        return tuple(answer.fork for answer in self._running.values())
+
+    def start(self, asks: Sequence[Ask], views: dict[str, View]) -> None:
+        """Fork and read all questions in one forward; each decodes its first token. Does not synchronise."""
+        chunks: list[Chunk] = []
+        started: list[_Answer] = []
+        for ask in asks:
+            begun = self._begin(ask, views.get(ask.camera))
+            if begun is not None:
+                answer, chunk = begun
+                self._running[ask.id] = answer
+                started.append(answer)
+                chunks.append(chunk)
+        self._decode(started, chunks)
+
+    def advance(self, ids: Sequence[str], tokens: int) -> None:
+        """Decode up to `tokens` more of each; does not synchronise, so an answer may run past its end by a few."""
+        answers = [self._running[ask] for ask in ids if ask in self._running]
+        for _ in range(tokens):
+            going = [answer for answer in answers if answer.said < answer.limit]
+            newest = [answer.token for answer in going if answer.token is not None]
+            if not newest:
+                return
+            embeds = self._model.embed(torch.cat(newest))
+            self._decode(going, [_next(answer, embeds[i : i + 1]) for i, answer in enumerate(going)])
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End these; unknown ids are over already."""
+        for ask in ids:
+            self._end(ask, AskStatus.CANCELLED, None)
+
+    def fail(self, reason: str, *, where: Callable[[Ask, Fork], bool]) -> None:
+        """End the answers that `where` picks."""
+        for ask, answer in list(self._running.items()):
+            if where(answer.ask, answer.fork):
+                self._end(ask, AskStatus.FAILED, reason)
+
+    def fresh(self) -> list[Tensor]:
+        """This step's tokens, each [1] on the device, in the order in which `collect` wants them back."""
+        return [token for answer in self._running.values() for token in answer.fresh]
+
+    def collect(self, tokens: Sequence[int]) -> tuple[AnswerDelta, ...]:
+        """What the step added to every answer, the ended ones last; frees the forks of those that are done."""
+        deltas: list[AnswerDelta] = []
+        at = 0
+        for ask, answer in list(self._running.items()):
+            if not answer.fresh:
+                continue
+            new = [int(token) for token in tokens[at : at + len(answer.fresh)]]
+            at += len(answer.fresh)
+            answer.fresh.clear()
+            end = next((i for i, token in enumerate(new) if token in self._model.dialogue.eos), None)
+            done = end is not None or answer.said >= answer.limit
+            text = answer.text.add(new[:end])
+            deltas.append(answer.delta(text, AskStatus.COMPLETED if done else AskStatus.RUNNING))
+            if done:
+                self._running.pop(ask).fork.close()
+        deltas += self._ended
+        self._ended.clear()
+        return tuple(deltas)
+
+    def check(self) -> None:
+        """Prove that every suffix slab is free or some answer's. Raises: IntegrityError."""
+        self._suffixes.check()
+        assert self._suffixes.used == len(self._running), "a suffix slab has no answer"
+
+    def _begin(self, ask: Ask, view: View | None) -> tuple[_Answer, Chunk] | None:
+        """A fork and the question as a chunk; None where the question ended before it began."""
+        if view is None:
+            return self._refused(ask, AskStatus.FAILED, f"no camera '{ask.camera}' is open")
+        if view.newest is None:
+            return self._refused(ask, AskStatus.UNKNOWN, "the camera has not shown anything yet")
+        if self._suffixes.free == 0:
+            return self._refused(
+                ask, AskStatus.FAILED, f"{self._suffixes.total} questions are being answered already; ask again later"
+            )
+        ids = self._model.dialogue.question(ask.text)
+        if len(ids) > self._max_question:
+            return self._refused(
+                ask,
+                AskStatus.FAILED,
+                f"the question has {len(ids)} tokens, {self._max_question} are possible; shorten it",
+            )
+        span = view.kv.span
+        answer = _Answer(
+            ask=ask,
+            fork=view.kv.fork(self._suffixes),
+            cursor=view.kv.cursor + len(ids),
+            limit=max(1, min(ask.max_tokens, self._max_answer)),
+            text=AnswerText(self._model.dialogue),
+            memory_tokens=len(view.kv),
+            frame_ns=view.newest[1],
+            t0_ns=span.t0_ns if span else None,
+            t1_ns=span.t1_ns if span else None,
+        )
+        embeds = self._model.embed(torch.tensor(ids, device=self._device))
+        pos = text_ids(view.kv.cursor, len(ids))
+        return answer, Chunk(embeds, pos, answer.fork, blocks=(len(ids),), read=(len(ids) - 1,))
+
+    def _decode(self, answers: Sequence[_Answer], chunks: Sequence[Chunk]) -> None:
+        """One forward; every answer gains its most likely next token, on the device."""
+        if not chunks:
+            return
+        tokens = self._model.forward(chunks).argmax(dim=-1)
+        for i, (answer, chunk) in enumerate(zip(answers, chunks, strict=True)):
+            answer.fork.commit(len(chunk))
+            answer.token = tokens[i : i + 1]
+            answer.fresh.append(answer.token)
+            answer.said += 1
+
+    def _refused(self, ask: Ask, status: AskStatus, reason: str) -> tuple[_Answer, Chunk] | None:
+        """Queue the end of a question that never began."""
+        self._ended.append(AnswerDelta(ask.id, ask.camera, "", status, reason=reason))
+        return None
+
+    def _end(self, ask: str, status: AskStatus, reason: str | None) -> None:
+        answer = self._running.pop(ask, None)
+        if answer is not None:
+            answer.fork.close()
+            self._ended.append(answer.delta("", status, reason))
+
+
+def text_ids(start: int, n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """M-RoPE ids [3, n] of plain text from `start`."""
+    return np.tile(np.arange(start, start + n, dtype=np.int64), (3, 1))
+
+
+def _next(answer: _Answer, embed: Tensor) -> Chunk:
+    pos = text_ids(answer.cursor, 1)
+    answer.cursor += 1
+    return Chunk(embed, pos, answer.fork, blocks=(1,), read=(0,))

@@ -1,0 +1,295 @@
+"""
+One accelerator's engine: memories of cameras, and a step that runs everything due in a few batches.
+
+    frames ─▶ encode (one call) ─▶ drop (one operation) ─▶ prefill (one forward)      Perception
+    checks ─▶ all rules behind their memories (one forward)                            Checks
+    asks   ─▶ forks: questions (one forward), then a forward per decoded token         Answers
+
+A step synchronises with the device twice: for the keep masks, and at the end for every number the host must know.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from memory import policies
+from memory.errors import IntegrityError, PoolExhausted
+from memory.kv import KV
+from memory.pool import SlabPool
+from memory.types import TokenMeta
+
+from . import drop
+from .answers import Answers, text_ids
+from .checks import Checks
+from .drop import Drop
+from .errors import LimitError, StreamingError, UnknownCamera
+from .models.base import Chunk, VisionLanguageModel
+from .perceive import Perception, shape_within
+from .types import CameraSettings, StepPlan, StepResult
+from .view import View
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """
+    What one engine may hold, and how it sees. All device memory of the KV rows is allocated once, from these figures.
+
+    max_cameras, max_asks: cameras open, questions being answered at the same time.
+    max_budget_tokens: the largest budget a camera may ask for; every camera's slab has so many rows.
+    spare_slabs: slabs for cameras that must compact while a question reads their rows; without one the question fails.
+    max_question_tokens, max_answer_tokens: bounds of one question and its answer.
+    max_check_tokens: rules of one camera evaluated side by side, in tokens of their questions.
+    max_pixels: area to which a frame is scaled down, where the model does not ask for less.
+    pairing: "repeat" fills a temporal patch with one frame and answers at once; "pair" waits for the next frame, which
+        halves the tokens and adds one sampling period of delay.
+    low_watermark: share of the budget that a compaction leaves, so that the next one is far.
+    rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
+    threads: CPU threads of one operation; 0 leaves torch's own choice.
+    drop_options, policy_options: options of each kind, as {"feature": {"threshold": 0.25}}.
+    """
+
+    max_cameras: int = 16
+    max_asks: int = 4
+    max_budget_tokens: int = 4096
+    spare_slabs: int = 2
+    max_question_tokens: int = 512
+    max_answer_tokens: int = 512
+    max_check_tokens: int = 1024
+    max_pixels: int = 448 * 448
+    pairing: Literal["repeat", "pair"] = "repeat"
+    low_watermark: float = 0.9
+    rebase_at: int = 100_000
+    threads: int = 1
+    drop_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    policy_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """
+    How full a camera's memory is.
+
+    bytes: what its slab takes on the device. t0_ns, t1_ns: the oldest and newest picture held, Unix epoch nanoseconds.
+    """
+
+    tokens: int
+    budget_tokens: int
+    bytes: int
+    t0_ns: int | None
+    t1_ns: int | None
+
+
+class Engine:
+    """Synchronous and owned by one thread; every call may block on the accelerator."""
+
+    def __init__(self, model: VisionLanguageModel, *, settings: EngineSettings | None = None) -> None:
+        """Allocates the KV pools. Raises: StreamingError: an option of a drop rule or policy is wrong."""
+        self._settings = settings = settings or EngineSettings()
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._model = model
+        self._device = model.kv.device
+        self._shape = shape_within(model.vision, settings.max_pixels)
+        self._pool = SlabPool(
+            model.kv,
+            slabs=settings.max_cameras + settings.spare_slabs,
+            rows=settings.max_budget_tokens + settings.max_check_tokens,
+        )
+        self._views: dict[str, View] = {}
+        self._drops: dict[str, Drop] = {}
+        self._perception = Perception(
+            model,
+            shape=self._shape,
+            repeat=self._shape.temporal if settings.pairing == "repeat" else 1,
+            low=settings.low_watermark,
+            limit_ids=min(settings.rebase_at, model.max_positions * 3 // 4),
+            free_slab=self._free_slab,
+        )
+        self._checks = Checks(model, device=self._device, max_tokens=settings.max_check_tokens)
+        self._answers = Answers(
+            model,
+            device=self._device,
+            max_asks=settings.max_asks,
+            max_question=settings.max_question_tokens,
+            max_answer=settings.max_answer_tokens,
+        )
+
+    @property
+    def model_name(self) -> str:
+        return self._model.name
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The open cameras."""
+        return tuple(self._views)
+
+    @property
+    def min_budget_tokens(self) -> int:
+        """The smallest budget: the prompt and one whole frame of the largest size."""
+        return len(self._model.dialogue.head) + self._shape.max_tokens + self._model.frame_overhead()
+
+    @torch.inference_mode()
+    def open(self, settings: CameraSettings) -> None:
+        """
+        Give a camera its memory and read the prompt into it.
+
+        Raises: LimitError: no slab left, or a budget out of bounds. StreamingError: unknown drop rule or policy, or
+        the camera is open already.
+        """
+        self._admit(settings)
+        try:
+            rule = self._drops.get(settings.drop) or drop.create(
+                settings.drop, **self._settings.drop_options.get(settings.drop, {})
+            )
+            policy = policies.create(settings.policy, **self._settings.policy_options.get(settings.policy, {}))
+        except ValueError as error:
+            raise StreamingError(str(error)) from error
+        self._drops[settings.drop] = rule  # one rule for all its cameras, so that it decides over them in one operation
+        if self._pool.free == 0:  # slabs of closed cameras, held by questions
+            self._answers.fail(
+                "its memory was given to another camera", where=lambda ask, _: ask.camera not in self._views
+            )
+        try:
+            kv = KV(self._pool, budget=settings.budget_tokens)
+        except PoolExhausted:
+            self._answers.fail(
+                "its memory was needed for another camera", where=lambda _, fork: not self._live(fork.slab)
+            )
+            kv = KV(self._pool, budget=settings.budget_tokens)
+        self._prompt(kv)
+        self._views[settings.camera] = View(settings, kv, rule, policy)
+
+    def close(self, camera: str) -> None:
+        """Give the memory back and fail the camera's questions in the next step. Raises: UnknownCamera."""
+        view = self._view(camera)
+        self._answers.fail(f"camera '{camera}' was removed", where=lambda ask, _: ask.camera == camera)
+        view.kv.close()
+        del self._views[camera]
+
+    def forget(self, camera: str) -> None:
+        """Forget everything seen, as after a long gap; running questions keep what they saw. Raises: UnknownCamera."""
+        view = self._view(camera)
+        try:
+            view.forget()
+        except PoolExhausted:
+            self._free_slab(view)
+            view.forget()
+
+    def memory(self, camera: str) -> MemoryView:
+        """How full the camera's memory is. Raises: UnknownCamera."""
+        kv = self._view(camera).kv
+        span = kv.span
+        return MemoryView(
+            tokens=len(kv),
+            budget_tokens=kv.budget,
+            bytes=kv.slab_bytes,
+            t0_ns=span.t0_ns if span else None,
+            t1_ns=span.t1_ns if span else None,
+        )
+
+    @torch.inference_mode()
+    def step(self, plan: StepPlan) -> StepResult:
+        """
+        Run a plan: cancel, frames, checks, start, advance.
+
+        What is wrong with one frame or question is told in the result. Raises: ValueError: two frames or checks of one
+        camera, or one question twice.
+        """
+        _refuse_doubles(plan)
+        began = time.perf_counter()
+        self._answers.cancel(plan.cancel)
+        frames, failed = self._perception.take(plan.frames, self._views)
+        found = self._checks.start(plan.checks, self._views)
+        advance = [ask for ask in plan.advance if ask not in {new.id for new in plan.start}]
+        self._answers.start(plan.start, self._views)
+        self._answers.advance(advance, plan.decode_tokens)
+        numbers = _fetch(found + self._answers.fresh())
+        count = sum(p.shape[0] for p in found)
+        return StepResult(
+            frames=frames,
+            checks=self._checks.collect(numbers[:count]),
+            answers=self._answers.collect([int(number) for number in numbers[count:]]),
+            failed=failed,
+            gpu_ms=1000 * (time.perf_counter() - began),
+        )
+
+    def check(self) -> None:
+        """Prove that every slab is free or read by someone we know, and every budget kept. Raises: IntegrityError."""
+        self._pool.check()
+        self._answers.check()
+        known = {view.kv.slab for view in self._views.values()}
+        if len(known) != len(self._views):
+            raise IntegrityError("two cameras share a slab")
+        known |= {fork.slab for fork in self._answers.forks}
+        if len(known) != self._pool.used:
+            raise IntegrityError(f"{self._pool.used} slabs are taken, {len(known)} are known")
+        for camera, view in self._views.items():
+            if len(view.kv) > view.kv.budget:
+                raise IntegrityError(f"camera '{camera}' holds {len(view.kv)} rows, its budget is {view.kv.budget}")
+
+    def _admit(self, settings: CameraSettings) -> None:
+        if settings.camera in self._views:
+            raise StreamingError(f"camera '{settings.camera}' is open already")
+        if len(self._views) >= self._settings.max_cameras:
+            raise LimitError(
+                "cameras",
+                asked=len(self._views) + 1,
+                limit=self._settings.max_cameras,
+                advice="remove one, or raise max_cameras",
+            )
+        if settings.budget_tokens > self._settings.max_budget_tokens:
+            raise LimitError(
+                "tokens of memory",
+                asked=settings.budget_tokens,
+                limit=self._settings.max_budget_tokens,
+                advice="ask for less, or raise max_budget_tokens",
+            )
+        if settings.budget_tokens < self.min_budget_tokens:
+            raise StreamingError(
+                f"a memory of {settings.budget_tokens} tokens is too small: the prompt and one frame take up to "
+                f"{self.min_budget_tokens}; ask for more, or lower max_pixels"
+            )
+
+    def _prompt(self, kv: KV) -> None:
+        """Write the text before the first frame into an empty memory."""
+        ids = torch.tensor(self._model.dialogue.head, device=self._device)
+        pos = text_ids(0, len(ids))
+        self._model.forward([Chunk(self._model.embed(ids), pos, kv.tail(), blocks=(len(ids),))])
+        kv.commit(TokenMeta.prompt(pos), cursor=len(ids))
+
+    def _view(self, camera: str) -> View:
+        view = self._views.get(camera)
+        if view is None:
+            raise UnknownCamera(camera)
+        return view
+
+    def _live(self, slab: int) -> bool:
+        return any(view.kv.slab == slab for view in self._views.values())
+
+    def _free_slab(self, view: View) -> None:
+        """End the questions that keep this camera from rewriting its rows."""
+        slab = view.kv.slab
+        self._answers.fail("the memory it read had to make room; ask again", where=lambda _, fork: fork.slab == slab)
+
+
+def _fetch(tensors: Sequence[torch.Tensor]) -> list[float]:
+    """Bring all numbers of a step to the host at once; token ids are exact in float64."""
+    if not tensors:
+        return []
+    numbers: list[float] = torch.cat([tensor.double() for tensor in tensors]).tolist()
+    return numbers
+
+
+def _refuse_doubles(plan: StepPlan) -> None:
+    for what, names in (
+        ("frame", [frame.camera for frame in plan.frames]),
+        ("check", [check.camera for check in plan.checks]),
+        ("question", [ask.id for ask in plan.start]),
+    ):
+        if len(set(names)) != len(names):
+            raise ValueError(f"a plan holds one {what} of a kind, not two")
