@@ -10,6 +10,7 @@ what is done here:
   as RFC 6455 (5.5.3) allows.
 * A message of very many empty fragments: each takes a place in a list. Here their number is bounded.
 * A connection that never sends a request: no time-out. Here `FIRST_REQUEST_S`.
+* Text that is not UTF-8: a traceback in the log. Here only the close code 1007.
 * permessage-deflate: a frame of 1 kB may hold a message of 1 MiB, and 256 of them fit in one read. It is off; JPEG does
   not shrink, and who counts bytes takes msgpack.
 """
@@ -17,9 +18,10 @@ what is done here:
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
@@ -73,6 +75,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not is_utf8(self.frames):
+            self.conn.fail(1007, "invalid UTF-8")
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
+
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
         self._abort_later()
@@ -118,6 +127,18 @@ class BoundedHttp(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def is_utf8(fragments: Sequence[bytes]) -> bool:
+    """Whether the whole message is; a character may lie in two fragments."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for fragment in fragments:
+            decoder.decode(fragment)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Server(uvicorn.Server):

@@ -62,6 +62,14 @@ class MsgpackCodec:
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
+        self._bounds: dict[str, Any] = {
+            "raw": False,
+            "strict_map_key": True,
+            "max_array_len": MAX_ITEMS,
+            "max_map_len": MAX_ITEMS,
+            "max_ext_len": 0,  # also the timestamps, which never reach the hook
+            "ext_hook": no_ext,
+        }
 
     def decode(self, data: str | bytes) -> dict[str, Any]:
         if not isinstance(data, bytes):
@@ -69,16 +77,7 @@ class MsgpackCodec:
         try:
             # msgspec's decoder grows with what has arrived, but knows no bound on items and accepts extension types.
             # This one allocates what a header declares, so the bound on items is also the bound on memory.
-            return a_map(
-                msgpack.unpackb(
-                    data,
-                    raw=False,
-                    strict_map_key=True,
-                    max_array_len=MAX_ITEMS,
-                    max_map_len=MAX_ITEMS,
-                    ext_hook=no_ext,
-                )
-            )
+            return a_map(msgpack.unpackb(data, **self._bounds))
         except msgpack.exceptions.StackError:
             raise Invalid("the message is nested too deep") from None
         except ValueError as error:  # the root of what unpackb raises
@@ -95,7 +94,7 @@ def a_map(value: Any) -> dict[str, Any]:
 
 
 def no_ext(code: int, _data: bytes) -> Any:
-    raise ValueError(f"extension type {code} has no meaning here")
+    raise ValueError(f"extension type {code}, which has no meaning here")
 
 
 JSON: Final[Codec] = JsonCodec()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,23 +29,54 @@ from .config import Config, load
 from .observe import set_up_logging
 from .supervisor import serve
 
-CAMERA: Final = "yard"
-SOURCE: Final = "synthetic:yard"
-FPS: Final = 4.0
-RULE: Final = "Is somebody in the yard?"
+CAMERA: Final = CameraSpec(id="yard", source="synthetic:yard", fps=4)
+RULE: Final = RuleSpec(camera=CAMERA.id, ask="Is somebody in the yard?", hold_s=0, cooldown_s=1)
 QUESTION: Final = "What is going on in the yard?"
+TOPICS: Final = ("camera", "alert", "gap", "trace")
 STAND_IN: Final = "tiny-random"
 ENOUGH_ALERTS: Final = 3
-LEAST_VALUES: Final = 24
 LOG_LINES: Final = 40
+
+
+class Thresholds:
+    """
+    Where to put a rule's thresholds so that p crosses them, from p itself. Pure.
+
+    `take` gives (on, off) once there is enough to place them by, and again when p has not crossed for a while: with
+    random weights it drifts as the memory fills.
+    """
+
+    WINDOW: Final = 24
+    HIGH: Final = 0.65
+    LOW: Final = 0.35
+
+    def __init__(self) -> None:
+        self._values: deque[float] = deque(maxlen=self.WINDOW)
+        self._since = 0
+
+    def crossed(self) -> None:
+        """An alert began or ended: the thresholds are well placed."""
+        self._since = 0
+
+    def take(self, p: float) -> tuple[float, float] | None:
+        self._values.append(p)
+        self._since += 1
+        if self._since < self.WINDOW:
+            return None
+        on, off = quantile(self._values, self.HIGH), quantile(self._values, self.LOW)
+        if on - off < 1e-6:  # a still picture; wait until it moves
+            return None
+        self._since = 0
+        return on, off
 
 
 @dataclass(slots=True)
 class Shown:
-    """What there was to see."""
+    """What there was to see. Times in seconds from the start of the demo."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     answer: Answer | None = None
+    live_s: float | None = None
     first_alert_s: float | None = None
 
     @property
@@ -71,139 +102,144 @@ def run(terminal: Terminal, *, seconds: float, stay: bool, model: str, port: int
         flags = {"data.dir": folder, "gateway.port": port, "model.name": model}
         config = with_free_port(load("demo", flags=flags))
         set_up_logging(level=config.log.level, process="demo")
-        asyncio.run(show(config, terminal, seconds=seconds, stay=stay))
+        asyncio.run(Demo(config, terminal, seconds=seconds, stay=stay).run())
 
 
-async def show(config: Config, terminal: Terminal, *, seconds: float, stay: bool) -> None:
-    """Run the daemon in here, its children below us, and a client of it."""
-    started, stop, ready = time.monotonic(), asyncio.Event(), asyncio.Event()
-    log: deque[str] = deque(maxlen=LOG_LINES)
-    terminal.say(f"vigild demo: a daemon in {config.data_dir}, on {config.url}, model {config.model.name}")
-    daemon = asyncio.create_task(
-        serve(
-            child_specs(config),
-            data_dir=config.data_dir,
-            stop=stop,
-            sink=lambda child, line: log.append(f"{child} | {line}"),
-            on_ready=ready.set,
+class Demo:
+    """A daemon below this process, and a client of it."""
+
+    def __init__(self, config: Config, terminal: Terminal, *, seconds: float, stay: bool) -> None:
+        self._config = config
+        self._terminal = terminal
+        self._seconds = seconds
+        self._stay = stay
+        self._started = time.monotonic()
+        self._shown = Shown()
+        self._thresholds = Thresholds() if config.model.name == STAND_IN else None
+        self._placed = self._thresholds is None
+
+    async def run(self) -> None:
+        """The whole show. Raises CommandError: something that should have been seen was not; DaemonError."""
+        stop, ready = asyncio.Event(), asyncio.Event()
+        log: deque[str] = deque(maxlen=LOG_LINES)
+        self._terminal.say(f"a daemon on {self._config.url}, data in {self._config.data_dir}", style="dim")
+        daemon = asyncio.create_task(
+            serve(
+                child_specs(self._config),
+                data_dir=self._config.data_dir,
+                stop=stop,
+                sink=lambda child, line: log.append(f"{child} | {line}"),
+                on_ready=ready.set,
+            )
         )
-    )
-    client = asyncio.create_task(watch(config, terminal, ready, seconds=seconds, stay=stay, started=started))
-    try:
-        await asyncio.wait({daemon, client}, return_when=asyncio.FIRST_COMPLETED)
-        if not client.done():  # Ctrl-C, or the daemon gave up
+        client = asyncio.create_task(self._watch(ready))
+        try:
+            await asyncio.wait({daemon, client}, return_when=asyncio.FIRST_COMPLETED)
+            if client.done():
+                client.result()
+        finally:  # the client ended, or the daemon did: Ctrl-C, or it gave up
             client.cancel()
             await asyncio.gather(client, return_exceptions=True)
-            return
-        shown = client.result()
-    except BaseException:
-        sys.stderr.write("".join(f"{line}\n" for line in log))
-        raise
-    finally:
-        stop.set()
-        await daemon
-    conclude(shown, terminal)
+            stop.set()
+            await daemon
+        if self._shown.lacking:
+            sys.stderr.write("".join(f"{line}\n" for line in log))
+            raise CommandError(f"the demo saw no {self._shown.lacking} in time")
+        self._terminal.say("that was vigild; run your own with: vigild serve")
 
-
-async def watch(
-    config: Config, terminal: Terminal, ready: asyncio.Event, *, seconds: float, stay: bool, started: float
-) -> Shown:
-    """The client's side of the show."""
-    await ready.wait()
-    shown = Shown()
-    async with connect(config.url) as vigil:
-        await vigil.add_camera(CameraSpec(id=CAMERA, source=SOURCE, fps=FPS))
-        rule = await vigil.create_rule(RuleSpec(camera=CAMERA, ask=RULE, hold_s=0, cooldown_s=1))
-        terminal.say(f'a camera {SOURCE} and a rule: "{RULE}"; the model is loading …')
-        topics = ("camera", "alert", "gap", "trace", "answer")
-        async with contextlib.aclosing(vigil.messages(topics, after=0)) as messages, asyncio.TaskGroup() as group:
+    async def _watch(self, ready: asyncio.Event) -> None:
+        """Add the camera and the rule, follow what happens, ask; until enough was seen or the time is over."""
+        await ready.wait()
+        async with connect(self._config.url) as vigil, asyncio.TaskGroup() as group:
+            await vigil.add_camera(CAMERA)
+            rule = await vigil.create_rule(RULE)
+            self._terminal.say(f'camera {CAMERA.source}, rule "{RULE.ask}"; the model is loading …', style="dim")
             asking: asyncio.Task[None] | None = None
-            values: list[float] | None = [] if config.model.name == STAND_IN else None
-            give_up_at: float | None = None
-            while not shown.enough or stay:
-                left_s = None if give_up_at is None or stay else give_up_at - time.monotonic()
-                try:
-                    message = await asyncio.wait_for(anext(messages), left_s)
-                except TimeoutError:
-                    break
-                kind = message["type"]
-                shown.kinds[kind] += 1
-                if kind == "trace":
-                    if values is not None and message.get("rule") == rule.id:
-                        values.append(message["p"])
-                        if ripe(values):
-                            await place_thresholds(vigil, rule, values, terminal)
-                            values = None
-                    continue
-                if kind == "alert.started" and values is not None:
-                    continue  # the thresholds are not placed yet
-                tell_all(terminal, message)
-                if kind == "camera.state" and message["state"] == "live" and give_up_at is None:
-                    give_up_at = time.monotonic() + seconds
-                    if values is not None:
-                        terminal.say(
-                            f"{STAND_IN} has random weights: its p moves with the picture and means nothing. "
-                            "Watching it for some seconds to place the thresholds among its values …",
-                            style="yellow",
-                        )
-                if kind == "alert.started" and shown.first_alert_s is None:
-                    shown.first_alert_s = time.monotonic() - started
-                if kind == "alert.started" and asking is None:
-                    asking = group.create_task(question(vigil, terminal, shown))
-            if asking is not None and shown.answer is None:
+            async with contextlib.aclosing(vigil.messages(TOPICS, after=0)) as messages:
+                while not self._over:
+                    try:
+                        message = await asyncio.wait_for(anext(messages), self._left_s)
+                    except TimeoutError:
+                        break
+                    await self._take(vigil, rule, message)
+                    if self._shown.first_alert_s is not None and asking is None:
+                        asking = group.create_task(self._ask(vigil))
+            if asking is not None:
                 asking.cancel()
-        await report(vigil, terminal, shown)
-    return shown
+            await self._report(vigil)
 
+    @property
+    def _over(self) -> bool:
+        return self._shown.enough and not self._stay
 
-def ripe(values: Sequence[float]) -> bool:
-    """Are these enough values of p, and do they differ, to place two thresholds among them."""
-    return len(values) >= LEAST_VALUES and quantile(values, 0.7) - quantile(values, 0.3) > 1e-6
+    @property
+    def _left_s(self) -> float | None:
+        """Until the show is over for want of time; None while the model loads, and with `stay`."""
+        if self._stay or self._shown.live_s is None:
+            return None
+        return max(0.0, self._shown.live_s + self._seconds - self._now_s())
 
+    def _now_s(self) -> float:
+        return time.monotonic() - self._started
 
-async def place_thresholds(vigil: Vigil, rule: RuleSpec, values: Sequence[float], terminal: Terminal) -> None:
-    on, off = quantile(values, 0.7), quantile(values, 0.3)
-    await vigil.update_rule(rule.id, on=on, off=off)
-    low, high = min(values), max(values)
-    terminal.say(f"p was {low:.4f} to {high:.4f}; alert from {on:.4f}, over at {off:.4f}", style="yellow")
+    async def _take(self, vigil: Vigil, rule: RuleSpec, message: Mapping[str, Any]) -> None:
+        kind, shown = message["type"], self._shown
+        if kind == "trace":
+            placed = None if self._thresholds is None else self._thresholds.take(message["p"])
+            if placed is not None:
+                await self._place(vigil, rule, *placed)
+            return
+        if kind.startswith("alert."):
+            if not self._placed:
+                return  # the default thresholds mean nothing to random weights
+            if self._thresholds is not None:
+                self._thresholds.crossed()
+        shown.kinds[kind] += 1
+        if self._terminal.json:
+            self._terminal.item(message)
+        self._terminal.say(tell(message), style=style(message))
+        if kind == "alert.started" and shown.first_alert_s is None:
+            shown.first_alert_s = self._now_s()
+        if kind == "camera.state" and message["state"] == "live" and shown.live_s is None:
+            shown.live_s = self._now_s()
+            if self._thresholds is not None:
+                self._terminal.say(
+                    f"{STAND_IN} has random weights: its p moves with the picture and means nothing. The demo watches p "
+                    "for some seconds and places the thresholds among its values.",
+                    style="yellow",
+                )
 
+    async def _place(self, vigil: Vigil, rule: RuleSpec, on: float, off: float) -> None:
+        await vigil.update_rule(rule.id, on=on, off=off)
+        self._placed = True
+        self._terminal.say(f"thresholds: an alert begins at p {on:.3f} and ends at {off:.3f}", style="yellow")
 
-async def question(vigil: Vigil, terminal: Terminal, shown: Shown) -> None:
-    """Ask one question and show its answer as it comes."""
-    asking = await vigil.ask(CAMERA, QUESTION, max_tokens=24)
-    terminal.say(f"asked: {QUESTION}", style="bold")
-    pieces = [piece async for piece in asking]
-    shown.answer = await asking.answer()
-    ttft_ms = shown.answer.usage.get("ttft_ms")
-    terminal.say(f"answered in {len(pieces)} pieces, the first after {ttft_ms} ms: {shown.answer.text}", style="bold")
+    async def _ask(self, vigil: Vigil) -> None:
+        """Ask one question and show its answer."""
+        self._terminal.say(f"asked: {QUESTION}", style="bold")
+        asking = await vigil.ask(CAMERA.id, QUESTION, max_tokens=24)
+        pieces = [piece async for piece in asking]
+        answer = await asking.answer()
+        self._shown.answer = answer
+        if self._terminal.json:
+            self._terminal.item({"type": "answer.done", "ask": answer.ask, "text": answer.text, "usage": answer.usage})
+        after = f"{len(pieces)} pieces, the first after {answer.usage.get('ttft_ms')} ms"
+        self._terminal.say(f"answered ({after}): {answer.text}", style="bold")
 
-
-def tell_all(terminal: Terminal, message: dict[str, Any]) -> None:
-    if terminal.json:
-        terminal.item(message)
-    terminal.say(tell(message), style=style(message))
-
-
-async def report(vigil: Vigil, terminal: Terminal, shown: Shown) -> None:
-    """The figures of the camera, as anyone can ask for them."""
-    view = await vigil.camera(CAMERA)
-    counters = view.counters
-    summary = {
-        "alerts": shown.kinds["alert.started"],
-        "answers": int(shown.answer is not None),
-        "first_alert_s": None if shown.first_alert_s is None else round(shown.first_alert_s, 1),
-        "frames": counters.get("frames"),
-        "drop_ratio": counters.get("drop_ratio"),
-        "p95_ms": counters.get("p95_ms"),
-        "kv_tokens": counters.get("kv_tokens"),
-    }
-    if terminal.json:
-        terminal.item({"type": "demo", **summary})
-    terminal.say("  ".join(f"{name} {value}" for name, value in summary.items()), style="bold green")
-
-
-def conclude(shown: Shown, terminal: Terminal) -> None:
-    """Raises CommandError when what was to be shown did not come."""
-    if shown.lacking:
-        raise CommandError(f"the demo saw no {shown.lacking} in time")
-    terminal.say("that was vigild; run your own with: vigild serve")
+    async def _report(self, vigil: Vigil) -> None:
+        """The figures of the show and, as anyone can ask for them, of the camera."""
+        counters = (await vigil.camera(CAMERA.id)).counters
+        shown = self._shown
+        summary = {
+            "alerts": shown.kinds["alert.started"],
+            "answers": int(shown.answer is not None),
+            "live_after_s": None if shown.live_s is None else round(shown.live_s, 1),
+            "first_alert_after_s": None if shown.first_alert_s is None else round(shown.first_alert_s, 1),
+            "frames": counters.get("frames"),
+            "drop_ratio": counters.get("drop_ratio"),
+            "p95_ms": counters.get("p95_ms"),
+            "memory_tokens": counters.get("kv_tokens"),
+        }
+        if self._terminal.json:
+            self._terminal.item({"type": "demo", **summary})
+        self._terminal.say("  ".join(f"{name} {value}" for name, value in summary.items()), style="bold green")

@@ -40,6 +40,7 @@ PUBLISH_AT_ONCE: Final = 64  # events between two turns of the writers
 OTHER_CONNECTIONS: Final = 256  # HTTP, beside the WebSocket clients
 STORE_RETRY_S: Final = 0.5
 BACKLOG: Final = 1024
+SEND_BUFFER_BYTES: Final = 256 * 1024  # what the kernel holds for a client; by itself it would grow to several MB
 GOING_AWAY: Final = Ending(1001, "going away")
 
 
@@ -251,6 +252,7 @@ def bind_all(addresses: Sequence[tuple[int, tuple[object, ...]]]) -> list[socket
         for family, address in dict.fromkeys(addresses):
             each = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted ones inherit it
             if family == socket.AF_INET6:
                 each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             each.bind(address)

@@ -68,7 +68,7 @@ class SupervisorSettings:
     """
 
     restart: RestartSettings = field(default_factory=RestartSettings)
-    drain_s: float = 10.0
+    drain_s: float = 9.0
     reserve_s: float = 1.5
     ready_s: float = 120.0
     settle_s: float = 2.0
@@ -93,8 +93,9 @@ class ChildStatus:
 
 
 def to_stderr(name: str, line: str) -> None:
-    """Pass a child's line on, behind its name."""
-    print(f"{name} | {line}", file=sys.stderr, flush=True)  # noqa: T201  this is what the supervisor's output is
+    """Pass a child's line on, behind its name; a supervisor whose own output is gone goes on without."""
+    with contextlib.suppress(OSError):
+        print(f"{name} | {line}", file=sys.stderr, flush=True)  # noqa: T201  this is what the supervisor's output is
 
 
 async def serve(
@@ -325,6 +326,8 @@ class _Child:
                 task.cancel()
             await asyncio.wait({watching, reading})
         started = not watching.cancelled() and watching.result()
+        if not reading.cancelled():
+            reading.result()
         lines = tuple(self._last_lines)
         return Ended(
             status=status,
@@ -374,8 +377,14 @@ class _Child:
         self._sink(self.spec.name, line)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):  # gone, and not yet waited for
+            if number == signal.SIGKILL:
+                os.killpg(process.pid, number)  # it leads a session of its own: its helpers go with it
+            else:
+                process.send_signal(number)
 
     def _set(self, state: str, *, pid: int | None = None) -> None:
         self.status.state, self.status.pid, self.status.since_ts = state, pid, time.time_ns() // 1_000_000

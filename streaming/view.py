@@ -20,8 +20,8 @@ class View:
     """
     One open camera. Owned by the engine's thread.
 
-    reference: what the drop rule asked to remember [n, d] on the device, and the grid it belongs to; None keeps the next
-        frame whole.
+    reference: what the drop rule asked to remember [n, d] on the device, and the grid it belongs to; None keeps the
+        next frame whole.
     waiting: frames that wait for their temporal neighbour.
     origin_ns: the time of its first frame; the model reads seconds since then.
     newest: number and time of the newest frame taken in; None while nothing was seen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from .errors import StoreReset
 from .follow import entries_after
@@ -13,15 +13,13 @@ from .link import Link
 
 PAGE: Final = 100
 
-Kind = Literal["camera", "rule", "ask", "ask.cancel", "reset"]
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """
     Something was written: read it again. `id` is that of the camera, rule or ask, `camera` the camera concerned.
 
-    kind "reset": some changes cannot be told any more, because the follower fell far behind or the store was replaced;
+    kind: "camera", "rule", "ask", "ask.cancel", "reset". "reset": some changes cannot be told any more, because the follower fell far behind or the store was replaced;
     id and camera are empty. Read everything again.
     """
 

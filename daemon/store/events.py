@@ -29,8 +29,8 @@ class Draft:
     """
     An event before it has a seq.
 
-    data: the wire fields of its kind. ts: Unix epoch ms. dedup: emitting two drafts of the same `dedup` within a day is
-    one event; empty is `id`, so that emitting the same draft again is always safe. An `alert.ended` is one event per
+    data: the wire fields of its kind. ts: Unix epoch ms. dedup: emitting two drafts of the same `dedup` within dedup_ms
+    is one event; empty is `id`, so that emitting the same draft again is always safe. An `alert.ended` is one event per
     alert and an `answer` one per ask, whatever their `dedup`.
     """
 

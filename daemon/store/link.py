@@ -26,7 +26,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from .errors import StoreError, StoreFull, StoreReadOnly, StoreRefused, StoreUnavailable
-from .functions import LIBRARY, on_server
+from .functions import LIBRARY, NAME, on_server
 from .keys import ROOT
 from .server import Server, objection, read_info
 
@@ -60,6 +60,7 @@ class Link:
         self.url = url
         self.settings = settings
         self._jitter = jitter
+        self._closed = False
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._client = self._make_client()
 
@@ -68,6 +69,8 @@ class Link:
         return Link(self.url, self.settings, jitter=self._jitter)
 
     async def aclose(self) -> None:
+        """Close every connection; what still waits on one, and every later command, raises StoreRefused."""
+        self._closed = True
         await self._client.aclose()
 
     async def check(self) -> Server:
@@ -102,8 +105,12 @@ class Link:
                 if not error.retry or loop.time() + pause_s >= give_up_at:
                     raise
             except _LibraryMissing:  # an emptied or replaced server
+                pause_s = next(pauses)
+                if loop.time() + pause_s >= give_up_at:
+                    raise StoreUnavailable(
+                        f"the store at {redacted(self.url)} keeps losing vigild's functions"
+                    ) from None
                 await self._load_library()
-                continue
             await asyncio.sleep(pause_s)
 
     def pauses(self) -> Iterator[float]:
@@ -123,7 +130,8 @@ class Link:
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         try:
             with self._in_our_words():
-                await pubsub.subscribe(channel)
+                async with asyncio.timeout(self.settings.reply_s):
+                    await pubsub.subscribe(channel)
 
             async def next_message() -> bytes | None:
                 with self._in_our_words():
@@ -142,9 +150,10 @@ class Link:
                 return await self._client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def _load_library(self) -> None:
-        """Load the functions; another process may be doing the same, and the same name means the same text."""
-        with contextlib.suppress(_LibraryPresent):
-            await self.command("FUNCTION LOAD", LIBRARY)
+        """Load the functions unless they are there: a full store refuses to load, and must still be trimmed."""
+        if not await self.command("FUNCTION LIST", "LIBRARYNAME", NAME):
+            with contextlib.suppress(_LibraryPresent):  # another process was quicker; the same name is the same text
+                await self.command("FUNCTION LOAD", LIBRARY)
 
     def _make_client(self) -> aioredis.Redis:
         try:
@@ -166,6 +175,8 @@ class Link:
 
     @contextlib.contextmanager
     def _in_our_words(self) -> Iterator[None]:
+        if self._closed:
+            raise StoreRefused("the connection to the store has been closed")
         try:
             yield
         except (rx.RedisError, TimeoutError, OSError) as error:

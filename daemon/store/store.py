@@ -30,11 +30,12 @@ def wall_clock_ms() -> int:
 class StoreSettings:
     """
     link: connections, patience.
-    dedup_ms: how long a repeated emission is recognised. max_asks_per_camera, max_asks: questions without an answer.
+    dedup_ms: how long a repeated emission is recognised; each event costs some 200 bytes of the store for that long, and
+        trimming does not free them. max_asks_per_camera, max_asks: questions without an answer.
     """
 
     link: LinkSettings = field(default_factory=LinkSettings)
-    dedup_ms: int = 86_400_000
+    dedup_ms: int = 3_600_000
     max_asks_per_camera: int = 32
     max_asks: int = 1000
 
@@ -84,7 +85,7 @@ class Store(Specs, Leases, Events, Asks, States, Changes, Lossy, Workers, Tokens
         await self._link.command("PING")
 
     async def aclose(self) -> None:
-        """Close every connection; iterators still open fail."""
+        """Close every connection; iterators still open raise StoreRefused."""
         async with contextlib.AsyncExitStack() as stack:
             for link in (self._link, *self._twins):
                 stack.push_async_callback(link.aclose)

@@ -2,7 +2,7 @@
 From a picture of any size to the patches of a vision encoder: resize and patchify, without torchvision.
 
 The arithmetic is that of the Qwen-VL processors in transformers (smart_resize, bicubic, rescale and normalise, patch
-order by merge blocks); tests compare with it. Patches stay uint8 until they are on the device: a quarter of the transfer.
+order by merge blocks); tests compare with it. Patches stay uint8 until they are on the device: a quarter of the bytes.
 """
 
 from __future__ import annotations

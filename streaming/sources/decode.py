@@ -115,7 +115,7 @@ class Playback:
                     return
                 yield Decoded(at_ns, frame, convert)
         if not decoder.pictures:
-            raise SourceRefused(f"{shown}: no picture in it can be decoded; it is damaged or truncated")
+            raise SourceRefused(f"{shown}: no picture in it can be decoded; {decoder.suspicion}")
         spent_s = (self._end_ns - base_ns) / NS_PER_S
         stated_s = (source.container.duration or 0) / av.time_base
         if spent_s < stated_s * 0.95 - 1.0:
@@ -136,6 +136,13 @@ class _Decoder:
         self._broken = 0  # in a row
         self.pictures = 0
 
+    @property
+    def suspicion(self) -> str:
+        """Why packets may not decode, as far as the decoder knows."""
+        if self._codec.width:
+            return "it is damaged, or its codec changed"
+        return f"it is damaged, truncated, or larger than the limit of {self._limits.max_pixels / 1e6:.1f} megapixels"
+
     def decode(self, packet: Any) -> Iterator[VideoFrame]:
         """
         Decode one packet to zero or more frames; the packet without data at the end flushes.
@@ -151,8 +158,7 @@ class _Decoder:
             self._broken += 1
             if self._broken >= self._limits.max_decode_errors:
                 raise SourceLost(
-                    f"{self._shown}: {self._broken} packets in a row cannot be decoded; "
-                    "it is damaged, or its codec changed"
+                    f"{self._shown}: {self._broken} packets in a row cannot be decoded; {self.suspicion}"
                 ) from error
             return
         for frame in frames:

@@ -127,7 +127,8 @@ def fit(width: int, height: int, max_pixels: int) -> tuple[int, int]:
     if width * height <= max_pixels:
         return width, height
     scale = math.sqrt(max_pixels / (width * height))
-    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+    even_width, even_height = (max(2, int(side * scale) // 2 * 2) for side in (width, height))
+    return min(even_width, max_pixels // 2), min(even_height, max(2, max_pixels // even_width))
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:

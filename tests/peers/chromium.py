@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -62,9 +64,19 @@ class Page:
         return found[0]
 
     def texts(self, selector: str) -> list[str]:
-        """The text of every element that the selector finds, read in one go, so that a list cannot change meanwhile."""
+        """
+        The text of every element that the selector finds, hard spaces as plain ones.
+
+        Read in one go, so that a list cannot change meanwhile.
+        """
         script = "return [...document.querySelectorAll(arguments[0])].map((node) => node.innerText)"
-        return list(self.run(script, selector))
+        return [text.replace("\xa0", " ") for text in self.run(script, selector)]
+
+    def shows(self, selector: str, texts: list[str]) -> None:
+        """Wait until exactly these texts stand there."""
+        with contextlib.suppress(TimeoutException):
+            self.until(lambda: self.texts(selector) == texts, selector)
+        assert self.texts(selector) == texts
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)

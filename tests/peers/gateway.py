@@ -1,133 +1,88 @@
-"""A real gateway over a real store, in a thread of its own, where the test plays the worker."""
+"""
+A gateway as a process of its own, for tests that measure it or kill it.
+
+    python -m tests.peers.gateway STORE_URL DATA_DIR PORT [OUTBOX_EVENTS]
+
+prints its port once clients can connect.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import io
-import threading
-import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import replace
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import msgpack
-from PIL import Image
+import psutil
 
-from clients.messages import CameraSpec, Event, RuleSpec
+from clients.outbox import OutboxLimits
 from daemon.gateway import GatewayConfig, run_gateway
-from daemon.store import Draft, Store, new_event_id
 
-Result = TypeVar("Result")
-PATIENCE_S = 20.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
-class Stage:
-    """`url` serves the console and /v1/ws. Every method blocks until it is done."""
+class GatewayProcess:
+    """`port` stays the same over restarts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store, store_url: str, data_dir: Path) -> None:
-        self._loop = loop
-        self._store = store
-        self._store_url = store_url
-        self._data_dir = data_dir
-        self._stop: asyncio.Event | None = None
-        self._gateway: Future[None] | None = None
-        self.config = GatewayConfig(port=0, go_away_s=0.05)
+    def __init__(self, store_url: str, data_dir: Path, *, outbox_events: int = 2048) -> None:
+        self.port = 0
+        self._arguments = [store_url, str(data_dir)]
+        self._outbox_events = outbox_events
+        self._process: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.config.port}/"
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
-
-    # the gateway
-
-    def open(self, **changes: Any) -> None:
-        """Start the gateway; after the first time on the same port."""
-        self.config = replace(self.config, **changes)
-        self._stop = asyncio.Event()
-        port: Future[int] = Future()
-        self._gateway = asyncio.run_coroutine_threadsafe(
-            run_gateway(self.config, self._store_url, self._data_dir, self._stop, on_listening=port.set_result), self._loop
-        )
-        self._gateway.add_done_callback(lambda ended: port.done() or port.set_exception(ended.exception() or EOFError()))
-        self.config = replace(self.config, port=port.result(PATIENCE_S))
-
-    def close(self) -> None:
-        """End the gateway as SIGTERM does."""
-        if self._gateway is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            gateway, self._gateway = self._gateway, None
-            gateway.result(PATIENCE_S)
-
-    # the worker's part
+        return f"ws://127.0.0.1:{self.port}"
 
     @property
-    def store(self) -> Store:
-        return self._store
+    def rss_bytes(self) -> int:
+        return int(psutil.Process(self._process.pid).memory_info().rss)
 
-    def camera(self, camera: str, source: str = "synthetic:yard", state: str = "live", reason: str | None = None) -> None:
-        self.run(self._store.put_camera(CameraSpec(id=camera, source=source)))
-        self.emit("camera.state", camera, state=state, reason=reason, last_frame_ts=None)
-
-    def rule(self, rule: str, camera: str, ask: str, **fields: Any) -> None:
-        self.run(self._store.put_rule(RuleSpec(id=rule, camera=camera, ask=ask, **fields)))
-
-    def emit(self, kind: str, camera: str, **data: Any) -> Event:
-        event = new_event_id()
-        return self.run(self._store.emit(Draft(kind, camera, data, dedup=event, id=event, ts=now_ms())))
-
-    def alert(self, camera: str, rule: str, alert: str, *, p: float = 0.93) -> Event:
-        """An alert with its evidence, as the worker starts one."""
-        evidence = self._data_dir / "evidence"
-        evidence.mkdir(exist_ok=True)
-        (evidence / f"e_{alert}.jpg").write_bytes(jpeg((200, 40, 30)))
-        return self.emit(
-            "alert.started",
-            camera,
-            rule=rule,
-            alert=alert,
-            p=p,
-            frame_ts=now_ms() - 200,
-            age_ms=200,
-            evidence={"jpg": f"/v1/evidence/e_{alert}.jpg"},
-            model="tiny-random",
-            dropped_frames=0,
+    def start(self) -> GatewayProcess:
+        """Return when clients can connect."""
+        words = [*self._arguments, str(self.port), str(self._outbox_events)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.peers.gateway", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
+        self.port = int(self._process.stdout.readline())
+        return self
 
-    def tell(self, topic: str, **fields: Any) -> None:
-        """A message on the lossy channel."""
-        self.run(self._store.publish(msgpack.packb({"topic": topic} | fields)))
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        process.stdout.close()
+        return process.wait(15)
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (160, 90)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "JPEG")
-    return out.getvalue()
-
-
-@contextmanager
-def stage(store_url: str, data_dir: Path) -> Iterator[Stage]:
-    """The loop and the store connection; `open()` starts the gateway."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="stage")
-    thread.start()
+@contextlib.contextmanager
+def gateway_process(store_url: str, data_dir: Path, *, outbox_events: int = 2048) -> Iterator[GatewayProcess]:
+    gateway = GatewayProcess(store_url, data_dir, outbox_events=outbox_events).start()
     try:
-        store = asyncio.run_coroutine_threadsafe(Store.connect(store_url, owner="w0"), loop).result(PATIENCE_S)
-        here = Stage(loop, store, store_url, data_dir)
-        try:
-            yield here
-        finally:
-            here.close()
-            here.run(store.aclose())
+        yield gateway
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE_S)
-        loop.close()
+        gateway.stop()
+
+
+async def main(store_url: str, data_dir: str, port: str, outbox_events: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    config = GatewayConfig(port=int(port), go_away_s=0.2, outbox=OutboxLimits(events=int(outbox_events)))
+    await run_gateway(config, store_url, Path(data_dir), stop, on_listening=lambda bound: print(bound, flush=True))
+
+
+if __name__ == "__main__":
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    asyncio.run(main(*sys.argv[1:]))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import msgspec
+import pytest
 
-from daemon.store import Change
+from daemon.store import Change, StoreRefused
 from tests.daemon.store.opened import DOCK, PERSON, collect, opened, question
 
 
@@ -77,14 +77,18 @@ async def test_lossy_returns_with_the_store(valkey):
             assert await heard == [b"again"]
 
 
-async def test_closing_the_store_ends_its_listeners(valkey):
-    """Iterators left open do not keep connections: closing the store closes theirs."""
+async def test_closing_the_store_ends_its_iterators(valkey):
+    """Iterators left open do not outlive the store they came from: they raise, and keep no connection."""
     async with opened(valkey.url) as store:
-        async with contextlib.aclosing(store.lossy()) as lossy:
-            waiting = asyncio.create_task(anext(lossy))
-            async with asyncio.timeout(5):
-                while (await store._link.command("PUBSUB", "NUMSUB", "vigil:1:{v}:lossy"))[1] < 1:
-                    await asyncio.sleep(0.01)
-            waiting.cancel()
-            await asyncio.wait({waiting})
+        waiting = [
+            asyncio.create_task(anext(iterator)) for iterator in (store.lossy(), store.tail(0), store.changes("0"))
+        ]
+        async with asyncio.timeout(5):
+            while len(await store._link.command("CLIENT", "LIST", "TYPE", "pubsub")) == 0 or len(store._twins) < 3:
+                await asyncio.sleep(0.01)
+        await store.aclose()
+        done, _ = await asyncio.wait(waiting, timeout=5)
+        assert [type(task.exception()) for task in done] == [StoreRefused] * 3
         assert store._twins == []
+        with pytest.raises(StoreRefused, match="has been closed"):
+            await store.ping()

@@ -134,6 +134,8 @@ async def test_full(short_dir):
             for refused in (store.emit(_big(0)), store.put_camera(CameraSpec(id="yard", source="webrtc:"))):
                 with pytest.raises(StoreFull):
                     await refused
+            async with opened(server.url) as restarted:  # a process that starts now can work too
+                assert await restarted.acquire("gate", "w1", 1000) is not None
             newest = await store.newest_seq()
             assert newest > 10
             assert len(await store.events_after(0, 5)) == 5

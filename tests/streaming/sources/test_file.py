@@ -77,13 +77,13 @@ def test_a_large_picture_is_scaled_while_it_is_converted(media):
     assert picture.image().shape == (120, 160, 3)
 
 
-@pytest.mark.parametrize("width, height", [(16384, 16384), (1921, 1080), (3, 100_000), (7680, 4320)])
+@pytest.mark.parametrize("width, height", [(16384, 16384), (1921, 1080), (2, 4_000_000), (7680, 4320)])
 def test_fitting_never_exceeds_the_bound(width, height):
-    """Even sides, the same shape, at most max_pixels (a sliver keeps at least two pixels)."""
+    """Even sides of at least 2, at most max_pixels, and the same shape but for slivers."""
     w, h = fit(width, height, 1920 * 1080)
     assert w % 2 == h % 2 == 0
     assert w * h <= 1920 * 1080
-    assert w / h == pytest.approx(width / height, rel=0.35)
+    assert w == 2 or w / h == pytest.approx(width / height, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["../secret.mp4", "/etc/hostname", "a/../../secret.mp4", "link.mp4", "folder/secret.mp4"])
@@ -119,7 +119,7 @@ BAD = {
     "list.ffconcat": "is not a video of a permitted format",
     "sound.m4a": "has no video in it, only audio",
     "headless.mp4": "is not a video, or is damaged or truncated",
-    "huge.mjpeg": "16384x16384; the limit is 33.2 megapixels",
+    "huge.mjpeg": "no picture in it can be decoded; .* larger than the limit of 33.2 megapixels",
     "hollow.mp4": "no picture in it can be decoded",
 }
 
@@ -205,7 +205,7 @@ def test_a_change_to_a_huge_resolution_is_refused_midway(media, tmp_path):
 
 
 def test_a_change_of_codec_midway_ends_in_a_reason_or_in_pictures(media, tmp_path):
-    """Whatever FFmpeg makes of it, the first half plays, nothing crashes, and the file comes to an end."""
+    """Whatever FFmpeg makes of so short a file, a half of it plays, nothing crashes, and it comes to an end."""
     joined(tmp_path / "mixed.ts", media / "yard.ts", media / "other.ts")
     pictures = []
     try:
@@ -213,5 +213,5 @@ def test_a_change_of_codec_midway_ends_in_a_reason_or_in_pictures(media, tmp_pat
             pictures.append(picture.image().shape)
     except SourceError as error:
         assert "codec changed" in error.reason or "truncated" in error.reason
-    assert pictures[0] == (120, 160, 3)
-    assert len(pictures) >= 10
+    assert set(pictures) <= {(120, 160, 3), (128, 160, 3)}
+    assert len(pictures) >= 5
