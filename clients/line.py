@@ -82,7 +82,7 @@ class Line:
         except Invalid as error:
             raise Internal(f"the daemon sent what is no message: {error.message}") from None
 
-    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
+    async def request(self, kind: str, /, **fields: Any) -> dict[str, Any]:
         """The result of one request, on a line that nobody else reads. Raises the WireError that the daemon answers."""
         number = self.next_id()
         await self.send({"type": kind, "id": number} | fields)

@@ -246,7 +246,7 @@ def redacted(source: str) -> str:
         return source
     head, at, tail = source.rpartition("@")
     if at:
-        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/*", head)
+        scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/+|https?:|rtsps?:", head, re.IGNORECASE)
         source = f"{scheme[0] if scheme else ''}***@{tail}"
     return CREDENTIAL_FIELD.sub(r"\1\2***", source)
 

@@ -253,7 +253,7 @@ class Vigil:
 
     # any request
 
-    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
+    async def request(self, kind: str, /, **fields: Any) -> dict[str, Any]:
         """
         The result of one request, as a map.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,7 +41,7 @@ def child_specs(config: Config) -> Sequence[ChildSpec]:
         (*command, "gateway"),
         stage=2,
         env=environment,
-        ready=listening(config.gateway.host, config.gateway.port),
+        ready=serving(config.gateway.host, config.gateway.port),
     )
     return [*stores, *workers, gateway]
 
@@ -56,20 +55,21 @@ def store_children(config: Config) -> tuple[list[ChildSpec], Config]:
     return [child], replace(config, store=replace(config.store, redis_url=embedded.url))
 
 
-def listening(host: str, port: int) -> Callable[[], Awaitable[bool]]:
-    """A question that is answered True once something accepts connections there."""
+def serving(host: str, port: int) -> Callable[[], Awaitable[bool]]:
+    """A question that is answered True once an HTTP server replies there; a socket that merely listens is not enough."""
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
     async def ready() -> bool:
-        target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
         try:
             async with asyncio.timeout(1):
-                _, writer = await asyncio.open_connection(target, port)
+                reader, writer = await asyncio.open_connection(target, port)
+                try:
+                    writer.write(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                    return (await reader.readline()).startswith(b"HTTP/")
+                finally:
+                    writer.close()
         except (OSError, TimeoutError):
             return False
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return True
 
     return ready
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -49,19 +49,21 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `vigild` with these arguments (sys.argv when None) and exit the process with its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=list(arguments), prog_name="vigild")
+        app(args=arguments, prog_name="vigild")
     except CommandError as error:
-        end("--json" in arguments, error.message, error.status, error.code)
+        end(arguments, error.message, error.status, error.code)
     except DaemonError as error:
-        end("--json" in arguments, str(error), Exit(error.exit_status), type(error).__name__)
+        end(arguments, str(error), Exit(error.exit_status), type(error).__name__)
 
 
-def end(as_json: bool, message: str, status: Exit, code: str) -> None:
-    """Say on stderr why the command ends, and exit."""
-    if as_json:
+def end(arguments: Sequence[str], message: str, status: Exit, code: str) -> NoReturn:
+    """Say on stderr why the command ends, and exit. A child process says it bare: its parent puts a name before it."""
+    if "--json" in arguments:
         sys.stderr.write(json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False) + "\n")
+    elif arguments[:1] in (["worker"], ["gateway"]):
+        sys.stderr.write(message + "\n")
     else:
         Console(stderr=True).print(f"[bold red]vigild:[/] {escape(message)}", highlight=False, soft_wrap=True)
     raise SystemExit(int(status))

@@ -31,7 +31,7 @@ from .supervisor import serve
 
 CAMERA: Final = CameraSpec(id="yard", source="synthetic:yard", fps=4)
 RULE: Final = RuleSpec(camera=CAMERA.id, ask="Is somebody in the yard?", hold_s=0, cooldown_s=1)
-QUESTION: Final = "What is going on in the yard?"
+QUESTIONS: Final = ("What is going on in the yard?", "What colour is the car?", "Who is there?", "Is the door open?")
 TOPICS: Final = ("camera", "alert", "gap", "trace")
 STAND_IN: Final = "tiny-random"
 ENOUGH_ALERTS: Final = 3
@@ -46,7 +46,7 @@ class Thresholds:
     random weights it drifts as the memory fills.
     """
 
-    WINDOW: Final = 24
+    WINDOW: Final = 16
     HIGH: Final = 0.65
     LOW: Final = 0.35
 
@@ -204,8 +204,8 @@ class Demo:
             shown.live_s = self._now_s()
             if self._thresholds is not None:
                 self._terminal.say(
-                    f"{STAND_IN} has random weights: its p moves with the picture and means nothing. The demo watches p "
-                    "for some seconds and places the thresholds among its values.",
+                    f"{STAND_IN} has random weights: its p moves with the picture and means nothing. The demo watches "
+                    "p for some seconds and places the thresholds among its values.",
                     style="yellow",
                 )
 
@@ -215,15 +215,21 @@ class Demo:
         self._terminal.say(f"thresholds: an alert begins at p {on:.3f} and ends at {off:.3f}", style="yellow")
 
     async def _ask(self, vigil: Vigil) -> None:
-        """Ask one question and show its answer."""
-        self._terminal.say(f"asked: {QUESTION}", style="bold")
-        asking = await vigil.ask(CAMERA.id, QUESTION, max_tokens=24)
-        pieces = [piece async for piece in asking]
-        answer = await asking.answer()
+        """Ask and show the answer; random weights may end an answer before its first word, then ask something else."""
+        for question in QUESTIONS:
+            self._terminal.say(f"asked: {question}", style="bold")
+            asking = await vigil.ask(CAMERA.id, question, max_tokens=24)
+            pieces = [piece async for piece in asking]
+            answer = await asking.answer()
+            if answer.text.strip():
+                self._show(answer, len(pieces))
+                break
+
+    def _show(self, answer: Answer, pieces: int) -> None:
         self._shown.answer = answer
         if self._terminal.json:
             self._terminal.item({"type": "answer.done", "ask": answer.ask, "text": answer.text, "usage": answer.usage})
-        after = f"{len(pieces)} pieces, the first after {answer.usage.get('ttft_ms')} ms"
+        after = f"{pieces} pieces, the first after {answer.usage.get('ttft_ms')} ms"
         self._terminal.say(f"answered ({after}): {answer.text}", style="bold")
 
     async def _report(self, vigil: Vigil) -> None:

@@ -204,7 +204,9 @@ class Engine:
         began = time.perf_counter()
         self._answers.cancel(plan.cancel)
         frames, failed = self._perception.take(plan.frames, self._views)
-        found = self._checks.start(plan.checks, self._views)
+        wrote = {result.camera for result in frames if result.tokens_kept}
+        due = [check for check in plan.checks if not check.only_if_changed or check.camera in wrote]
+        found = self._checks.start(due, self._views)
         advance = [ask for ask in plan.advance if ask not in {new.id for new in plan.start}]
         self._answers.start(plan.start, self._views)
         self._answers.advance(advance, plan.decode_tokens)

@@ -19,7 +19,8 @@ export class WireError extends Error {
   }
 }
 
-const gone = () => new WireError({ code: "disconnected", message: "The connection went before the reply came. Try again." });
+const gone = () =>
+  new WireError({ code: "disconnected", message: "The connection went before the reply came. Try again." });
 
 export class Connection {
   #url;

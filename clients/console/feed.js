@@ -20,7 +20,9 @@ export function withEvent(rows, event, question = null) {
     case "alert.ended":
       return withEnd(rows, event, question);
     default:
-      return KIND_OF[event.type] ? capped([{ ...event, key: `e${event.seq}`, kind: KIND_OF[event.type], question }, ...rows]) : rows;
+      return KIND_OF[event.type]
+        ? capped([{ ...event, key: `e${event.seq}`, kind: KIND_OF[event.type], question }, ...rows])
+        : rows;
   }
 }
 

@@ -2,7 +2,12 @@
 
 const COUNT = new Intl.NumberFormat("en");
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const CLOCK = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
@@ -33,16 +38,17 @@ function pair(large, largeUnit, small, smallUnit) {
   return small ? `${large}\u00a0${largeUnit} ${small}\u00a0${smallUnit}` : `${large}\u00a0${largeUnit}`;
 }
 
-/** "0.3 s ago", "12 s ago", "4 min ago": one unit, so that the width hardly moves. */
-export function ago(ts, now) {
-  if (!isNumber(ts)) return "no frame yet";
-  const s = Math.max(0, (now - ts) / 1000);
-  if (s < 9.95) return `${s.toFixed(1)} s ago`;
-  if (s < 59.5) return `${Math.round(s)} s ago`;
-  if (s < 3570) return `${Math.round(s / 60)} min ago`;
-  if (s < 86400) return `${Math.round(s / 3600)} h ago`;
-  return `${Math.round(s / 86400)} d ago`;
+/** A running time in one unit, so that its width hardly moves: "0.3 s", "12 s", "4 min", "3 h". */
+export function running(seconds) {
+  const s = Math.max(0, seconds);
+  if (s < 9.95) return `${s.toFixed(1)}\u00a0s`;
+  if (s < 59.5) return `${Math.round(s)}\u00a0s`;
+  if (s < 3570) return `${Math.round(s / 60)}\u00a0min`;
+  if (s < 84600) return `${Math.round(s / 3600)}\u00a0h`;
+  return `${Math.round(s / 86400)}\u00a0d`;
 }
+
+export const ago = (ts, now) => (isNumber(ts) ? `${running((now - ts) / 1000)} ago` : "no frame yet");
 
 /** The time of day; with the day before it when that is not today. */
 export function clock(ts, now) {

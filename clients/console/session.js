@@ -12,13 +12,14 @@ const LOSSY = ["stats", "preview", "heat", "trace"];
 const HEAVY = { topics: ["preview", "heat"], cameras: "*" }; // of no use to a page that nobody sees
 const LOOK_BACK = 1000; // events before the feed's in which an alert that is still open is looked for; what events.list gives at once
 const REFRESH_MS = 30_000; // specifications are announced by no event; another client may have changed them
-const REFRESH_AT_LEAST_MS = 2_000;
+const REFRESH_PAUSE_MS = 2_000;
 
 export class Session {
   #store;
   #tokens;
   #connection;
   #refreshing = null;
+  #refreshedAt = 0;
 
   constructor(url, store, tokens) {
     this.#store = store;
@@ -146,15 +147,17 @@ export class Session {
 
   #refreshSoon() {
     if (this.#refreshing !== null || this.#store.state.connection.phase !== "online") return;
+    const wait_ms = Math.max(0, this.#refreshedAt + REFRESH_PAUSE_MS - Date.now());
     this.#refreshing = setTimeout(() => {
       this.#refreshing = null;
       this.#refresh().catch((error) => {
         if (!(error instanceof WireError)) throw error; // the daemon is away or busy; the next refresh asks again
       });
-    }, REFRESH_AT_LEAST_MS);
+    }, wait_ms);
   }
 
   async #refresh() {
+    this.#refreshedAt = Date.now();
     const [{ cameras }, { rules }] = await Promise.all([
       this.#connection.request("camera.list"),
       this.#connection.request("rule.list"),

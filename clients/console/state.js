@@ -131,9 +131,13 @@ const MESSAGES = {
     return seen({ ...state, cameras: put(state.cameras, id, now) }, id, counters.last_frame_ts);
   },
   preview: (state, { camera, jpeg, frame_ts }) =>
-    state.cameras.has(camera) ? seen({ ...state, previews: put(state.previews, camera, { jpeg, frame_ts }) }, camera, frame_ts) : state,
+    state.cameras.has(camera)
+      ? seen({ ...state, previews: put(state.previews, camera, { jpeg, frame_ts }) }, camera, frame_ts)
+      : state,
   heat: (state, { camera, hw, kept, frame_ts }) =>
-    state.cameras.has(camera) ? seen({ ...state, heats: put(state.heats, camera, { hw, kept, frame_ts }) }, camera, frame_ts) : state,
+    state.cameras.has(camera)
+      ? seen({ ...state, heats: put(state.heats, camera, { hw, kept, frame_ts }) }, camera, frame_ts)
+      : state,
   trace: (state, { rule, p, frame_ts }, at) => {
     if (!state.rules.has(rule) || typeof p !== "number") return state;
     const point = { ts: frame_ts ?? at + state.clockAhead_ms, p };
@@ -167,7 +171,10 @@ function questionOf(state, event) {
 function finished(state, message) {
   const entry = state.asks.get(message.camera);
   if (entry?.ask !== message.ask || entry.done !== null) return state;
-  return { ...state, asks: put(state.asks, message.camera, { ...entry, text: message.text || entry.text, done: message }) };
+  return {
+    ...state,
+    asks: put(state.asks, message.camera, { ...entry, text: message.text || entry.text, done: message }),
+  };
 }
 
 function seen(state, camera, ts) {

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol, cast
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -100,7 +101,10 @@ def as_map(suite: str, report: Report) -> dict[str, Any]:
         "commit": commit(),
         "machine": machine(),
         "settings": dict(report.settings),
-        "rows": [dict(row) for row in report.rows],
+        "rows": [
+            {name: rounded(value) if isinstance(value, float) else value for name, value in row.items()}
+            for row in report.rows
+        ],
         "figures": {name: rounded(value) for name, value in report.figures.items()},
     }
 
@@ -109,13 +113,15 @@ def show(console: Console, suite: str, report: Report) -> None:
     """Print the rows as a table with one column for each name in them, then the figures."""
     columns = list(dict.fromkeys(name for row in report.rows for name in row))
     console.print(f"{suite} · {machine()} · {commit()}", style="bold", highlight=False, markup=False, soft_wrap=True)
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         numeric = all(not isinstance(row.get(name), str) for row in report.rows)
         table.add_column(name, justify="right" if numeric else "left")
     for row in report.rows:
         table.add_row(*(cell(row.get(name)) for name in columns))
-    console.print(table)
+    # at its own width: a row that the terminal must wrap is still readable, cells cut to three letters are not
+    needed = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    console.print(table, width=needed, crop=False, no_wrap=True, soft_wrap=True)
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {cell(rounded(value))}", highlight=False)
     for note in report.notes:

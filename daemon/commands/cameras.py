@@ -70,7 +70,9 @@ def show(
     terminal = Terminal(as_json)
     if as_json:
         terminal.item(found)
-    terminal.rows(camera, ("", ""), [(name, value) for name, value in found.items() if value not in (None, [], "")])
+    counters = found.pop("counters", {})
+    rows = [(name, value) for name, value in (found | counters).items() if value not in (None, (), [], "")]
+    terminal.rows(camera, ("", ""), rows)
 
 
 @app.command("remove")

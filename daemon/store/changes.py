@@ -19,8 +19,8 @@ class Change:
     """
     Something was written: read it again. `id` is that of the camera, rule or ask, `camera` the camera concerned.
 
-    kind: "camera", "rule", "ask", "ask.cancel", "reset". "reset": some changes cannot be told any more, because the follower fell far behind or the store was replaced;
-    id and camera are empty. Read everything again.
+    kind: "camera", "rule", "ask", "ask.cancel" or "reset": some changes cannot be told any more, because the follower
+        fell far behind or the store was replaced; id and camera are empty then. Read everything again.
     """
 
     kind: str

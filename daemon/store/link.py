@@ -70,8 +70,13 @@ class Link:
 
     async def aclose(self) -> None:
         """Close every connection; what still waits on one, and every later command, raises StoreRefused."""
+        if self._closed:
+            return
         self._closed = True
-        await self._client.aclose()
+        await self._client.aclose()  # commands in flight fail now …
+        for _ in range(self.settings.max_connections):
+            await self._slots.acquire()  # … have ended here …
+        await self._client.aclose()  # … and one that was just connecting has left its connection in the pool
 
     async def check(self) -> Server:
         """The server behind the link, made ready for calls. Raises StoreError when vigild cannot use it."""
@@ -147,6 +152,7 @@ class Link:
     async def _once(self, words: tuple[str | bytes | int, ...], wait_s: float) -> Any:
         with self._in_our_words():
             async with asyncio.timeout(self.settings.reply_s + wait_s), self._slots:
+                self._check_open()
                 return await self._client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     async def _load_library(self) -> None:
@@ -173,10 +179,13 @@ class Link:
         client.response_callbacks.clear()  # replies as the protocol gives them; redis-py reshapes them anew each year
         return client
 
-    @contextlib.contextmanager
-    def _in_our_words(self) -> Iterator[None]:
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreRefused("the connection to the store has been closed")
+
+    @contextlib.contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        self._check_open()
         try:
             yield
         except (rx.RedisError, TimeoutError, OSError) as error:

@@ -30,8 +30,8 @@ def wall_clock_ms() -> int:
 class StoreSettings:
     """
     link: connections, patience.
-    dedup_ms: how long a repeated emission is recognised; each event costs some 200 bytes of the store for that long, and
-        trimming does not free them. max_asks_per_camera, max_asks: questions without an answer.
+    dedup_ms: how long a repeated emission is recognised; each event costs some 200 bytes of the store for that long,
+        which trimming does not free. max_asks_per_camera, max_asks: questions without an answer.
     """
 
     link: LinkSettings = field(default_factory=LinkSettings)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ SPECIAL = (
 )
 MIN_PIXELS, MAX_PIXELS = 64 * 64, 160 * 128
 VOCABULARY = 640
+SPACE = "\u0120"  # how a byte-level tokenizer writes the blank in front of a word
 
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
@@ -190,6 +192,7 @@ def _model(tokenizer: Qwen2Tokenizer, *, seed: int) -> Qwen3VLForConditionalGene
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(config)
         _stir(model)
+        _prefer_words(model, tokenizer)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]], pad_token_id=ids["<|endoftext|>"]
     )
@@ -204,6 +207,16 @@ def _stir(model: Qwen3VLForConditionalGeneration) -> None:
             weight.normal_(0.0, _match(_GAINS, name, 1.0) / weight[0].numel() ** 0.5)
         elif name.endswith("bias"):
             weight.normal_(*_match(_BIASES, name, (0.0, 0.0)))
+
+
+@torch.no_grad()
+def _prefer_words(model: Qwen3VLForConditionalGeneration, tokenizer: Qwen2Tokenizer) -> None:
+    """Make answers a salad of words: word pieces and bytes are unlikely, special tokens never come; mutates `model`."""
+    likely = torch.zeros(model.lm_head.weight.shape[0], 1)
+    for token, number in tokenizer.get_vocab().items():
+        word = token.lower().removeprefix(SPACE) in ("yes", "no") or re.fullmatch(f"{SPACE}[a-z]{{3,}}", token)
+        likely[number] = 1.0 if word else 0.0 if token in SPECIAL else 0.3
+    model.lm_head.weight.mul_(likely)
 
 
 def _match(table: Mapping[str, T], name: str, default: T) -> T:

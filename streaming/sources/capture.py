@@ -159,8 +159,7 @@ class Capture:
             return None
         except SourceError as error:
             return self._lost(redact(error.reason), retryable=error.retryable)
-        except Exception as error:
-            # a defect of ours must not end this camera for good without a word
+        except Exception as error:  # noqa: BLE001  (a defect of ours must not end this camera without a word)
             log.error("camera %s: capture failed\n%s", self._camera, redact(traceback.format_exc()))  # noqa: TRY400
             return self._lost(f"internal error while reading ({type(error).__name__}); see the log", retryable=False)
         self._tell(self._health.ended)

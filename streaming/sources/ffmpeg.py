@@ -176,6 +176,8 @@ def explain(error: av.error.FFmpegError, target: Target, limits: Limits, *, whil
         return SourceRefused(f"{shown} may not be read by this user")
     if isinstance(error, av.error.DecoderNotFoundError):
         return SourceRefused(f"{shown}: no decoder for its codec")
+    if isinstance(error, av.error.InvalidDataError) and target.format == "rtsp":
+        return SourceLost(f"{shown} answers, but not with RTSP video")
     if isinstance(error, av.error.InvalidDataError):
         return SourceRefused(f"{shown} is not a video, or is damaged or truncated")
     if error.errno == errno.EINVAL:

@@ -6,11 +6,14 @@ FFmpeg follows redirects and playlists, but only to the protocols named here: ne
 
 from __future__ import annotations
 
+import errno
 import http.client
 import ssl
 import threading
 from collections.abc import Generator
 from urllib.parse import urljoin, urlsplit
+
+import av.error
 
 from .address import check_host
 from .base import Opening, Picture
@@ -27,6 +30,9 @@ FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "h264", "hevc"),
 )
 MAX_REDIRECTS = 8  # FFmpeg's own bound
+
+# what FFmpeg answers for a redirect that never ends, one that leads astray, and a page that is no video
+_UNCLEAR = frozenset({errno.EIO, errno.EINVAL, av.error.ErrorType.INVALIDDATA.value})
 
 
 class HttpSource:
@@ -50,7 +56,11 @@ class HttpSource:
                 else:
                     yield from live(source, self._reading)
         except SourceError as error:
-            better = diagnose(self._url, timeout_s=self._limits.open_timeout_s) if opening else None
+            cause = error.__cause__
+            unclear = isinstance(cause, av.error.FFmpegError) and cause.errno in _UNCLEAR
+            if not opening or not unclear or self._closing.is_set():
+                raise
+            better = diagnose(self._url, timeout_s=self._limits.open_timeout_s)
             if better is None:
                 raise
             raise better from error

@@ -126,7 +126,8 @@ def test_an_alert_shows_at_once_and_after_a_reconnection_exactly_once(daemon, pa
     page.until(lambda: len(page.all('.row[data-kind="alert"]')) == 2, "both alerts")
     second, first = page.texts('.row[data-kind="alert"] .detail')
     assert first == "gate · 93% · for 13 s"
-    assert second.startswith("gate · 81% · since ")
+    assert second.startswith("gate · 81% · for ")
+    assert second.endswith(" now")
     seqs = page.run("return [...document.querySelectorAll('.row')].map((row) => Number(row.dataset.seq))")
     assert seqs == sorted(set(seqs), reverse=True)
     refused = (
@@ -286,6 +287,13 @@ def test_a_token_is_asked_for_and_kept_in_this_tab_only(daemon, page):
         daemon.open(require_token=False)
 
 
+def columns(page: Page) -> int:
+    """How many cards stand side by side."""
+    return page.run(
+        "return new Set([...document.querySelectorAll('.card')].map((card) => card.getBoundingClientRect().left)).size"
+    )
+
+
 def test_nothing_moves_by_itself(daemon, page):
     """While pictures, figures and curves stream in the layout stands still, and the page never scrolls sideways."""
     daemon.camera("still")
@@ -308,6 +316,10 @@ def test_nothing_moves_by_itself(daemon, page):
         page.shows(card("still", ".p"), ["92%"])
         assert page.run("window.add(window.watcher.takeRecords()); return window.moved") < 0.001
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+    page.resize(1440)
+    page.until(lambda: columns(page) == 3, "three columns on a wide screen")
+    page.resize(390)
+    page.until(lambda: columns(page) == 1, "one column on a phone")
 
 
 def test_the_past_is_bounded_and_so_is_the_haste(daemon, page):

@@ -47,12 +47,13 @@ class Page:
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
-    def open(self, url: str, *, width_px: int = 1280, height_px: int = 900) -> None:
-        self.driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False},
-        )
+    def open(self, url: str, *, width_px: int = 1280) -> None:
+        self.resize(width_px)
         self.driver.get(url)
+
+    def resize(self, width_px: int, height_px: int = 900) -> None:
+        size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)

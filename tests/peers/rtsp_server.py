@@ -12,7 +12,6 @@ It ends when its parent does, or when stdin closes.
 
 import argparse
 import ctypes
-import itertools
 import signal
 import sys
 import threading
@@ -32,57 +31,58 @@ PIPELINE = (
 )
 
 
-def load(path):
-    """The H.264 access units of a file and how long each lasts: [(bytes, duration in ns)]."""
-    pipeline = Gst.parse_launch(
-        f'filesrc location="{path}" ! parsebin ! h264parse config-interval=-1 '
-        "! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=sink sync=false"
-    )
-    sink = pipeline.get_by_name("sink")
-    pipeline.set_state(Gst.State.PLAYING)
-    units = []
-    while True:
-        sample = sink.emit("pull-sample")
-        if sample is None:
-            break
-        buffer = sample.get_buffer()
-        units.append((buffer.extract_dup(0, buffer.get_size()), buffer.pts))
-    pipeline.set_state(Gst.State.NULL)
-    if not units:
-        raise SystemExit(f"no H.264 in {path}")
-    usual = (units[-1][1] - units[0][1]) // max(1, len(units) - 1)
-    stamps = [pts for _, pts in units]
-    steps = [max(1, after - before) for before, after in itertools.pairwise(stamps)] + [usual]
-    return [(data, step) for (data, _), step in zip(units, steps, strict=True)]
+class Clip:
+    """The H.264 access units of a file in decoding order, each (bytes, dts, pts) in ns from 0, and how long all last."""
+
+    def __init__(self, path):
+        pipeline = Gst.parse_launch(
+            f'filesrc location="{path}" ! parsebin ! h264parse config-interval=-1 '
+            "! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=sink sync=false"
+        )
+        sink = pipeline.get_by_name("sink")
+        pipeline.set_state(Gst.State.PLAYING)
+        raw = []
+        while (sample := sink.emit("pull-sample")) is not None:
+            buffer = sample.get_buffer()
+            dts = buffer.pts if buffer.dts == Gst.CLOCK_TIME_NONE else buffer.dts
+            raw.append((buffer.extract_dup(0, buffer.get_size()), dts, buffer.pts))
+        pipeline.set_state(Gst.State.NULL)
+        if not raw:
+            raise SystemExit(f"no H.264 in {path}")
+        first = raw[0][1]
+        self.units = [(data, dts - first, pts - first) for data, dts, pts in raw]
+        spent = self.units[-1][1]
+        self.duration = spent + (spent // (len(raw) - 1) if len(raw) > 1 else 40_000_000)
 
 
 class Camera:
     """What is filmed right now; shared by every client."""
 
     def __init__(self, path):
-        self.units = load(path)
+        self.clip = Clip(path)
         self.flowing = threading.Event()
         self.flowing.set()
 
     def feed(self, source, gone):
-        """Push access units in time, for ever, until the media is gone."""
-        units, index, pts, start = self.units, 0, 0, time.monotonic()
+        """Push access units when they are due, for ever, until the media is gone."""
+        base, start = 0, time.monotonic()
         while not gone.is_set():
-            if not self.flowing.is_set():
-                paused = time.monotonic()
-                self.flowing.wait()
-                start += time.monotonic() - paused
-            if units is not self.units:
-                units, index = self.units, 0
-            data, step = units[index % len(units)]
-            index += 1
-            buffer = Gst.Buffer.new_wrapped(data)
-            buffer.pts = buffer.dts = pts
-            buffer.duration = step
-            if source.emit("push-buffer", buffer) != Gst.FlowReturn.OK:
-                return
-            pts += step
-            gone.wait(max(0.0, start + pts / 1e9 - time.monotonic()))
+            clip = self.clip
+            reached = clip.duration
+            for data, dts, pts in clip.units:
+                gone.wait(max(0.0, start + (base + dts) / 1e9 - time.monotonic()))
+                if not self.flowing.is_set():
+                    paused = time.monotonic()
+                    self.flowing.wait()
+                    start += time.monotonic() - paused
+                if clip is not self.clip:
+                    reached = dts
+                    break
+                buffer = Gst.Buffer.new_wrapped(data)
+                buffer.dts, buffer.pts = base + dts, base + pts
+                if source.emit("push-buffer", buffer) != Gst.FlowReturn.OK:
+                    return
+            base += reached
 
     def configure(self, _factory, media):
         gone = threading.Event()
@@ -99,7 +99,7 @@ def obey(camera, loop):
         elif command == "resume":
             camera.flowing.set()
         elif command == "switch":
-            camera.units = load(argument)
+            camera.clip = Clip(argument)
         else:
             print(f"unknown command {command}", flush=True)
             continue

@@ -31,7 +31,11 @@ export class AskBox {
       "aria-label": `Ask ${camera}`,
       "aria-describedby": errorId,
     });
-    this.#stop = h("button", { type: "button", class: "bare", "aria-label": "Stop answering", onclick: () => this.#cancel() }, icon("stop"));
+    this.#stop = h(
+      "button",
+      { type: "button", class: "bare", "aria-label": "Stop answering", onclick: () => this.#cancel() },
+      icon("stop"),
+    );
     this.#panel = h(
       "div",
       { class: "said", hidden: true },
@@ -95,7 +99,8 @@ export class AskBox {
 function facts({ status, reason, frame_ts, age_ms, citations, usage }, now) {
   const parts = [];
   if (status !== "completed") parts.push(reason ? `${status}: ${reason}` : status);
-  if (typeof frame_ts === "number") parts.push(`saw ${clock(frame_ts, now)}, ${duration(age_ms / 1000)} before it answered`);
+  if (typeof frame_ts === "number")
+    parts.push(`saw ${clock(frame_ts, now)}, ${duration(age_ms / 1000)} before it answered`);
   const cited = citations?.[0];
   if (cited) parts.push(`remembers since ${clock(cited.t0, now)}`);
   if (usage?.memory_tokens) parts.push(`${count(usage.memory_tokens)} tokens`);

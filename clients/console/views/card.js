@@ -2,7 +2,7 @@
 
 import { alertsOf } from "../state.js";
 import { h, Keyed, setAttribute, setText } from "../dom.js";
-import { ago, compact, count, duration, percent } from "../format.js";
+import { ago, compact, count, duration, percent, running } from "../format.js";
 import { icon } from "../icons.js";
 import { AskBox } from "./ask.js";
 import { Picture } from "./picture.js";
@@ -40,14 +40,30 @@ export class CameraCard {
     this.#id = id;
     this.#ask = new AskBox(id, session);
     this.#rules = new Keyed(this.#ruleList, (rule) => new RuleView(rule, { session, forms }));
-    this.#heat = h("button", { type: "button", class: "heat-toggle", "aria-pressed": "false", onclick: () => this.#toggleHeat() });
+    this.#heat = h("button", {
+      type: "button",
+      class: "heat-toggle",
+      "aria-pressed": "false",
+      onclick: () => this.#toggleHeat(),
+    });
     this.#heat.append(icon("cells"), h("span", {}, "Kept"));
     setAttribute(this.#heat, "title", "Show which cells of the picture the model kept");
-    const addRule = h("button", { type: "button", class: "link", onclick: () => forms.addRule(id) }, icon("plus"), "Add a rule");
+    const addRule = h(
+      "button",
+      { type: "button", class: "link", onclick: () => forms.addRule(id) },
+      icon("plus"),
+      "Add a rule",
+    );
     this.#noRules = h("p", { class: "none" }, "Nothing is watched for yet.");
     const edit = h(
       "button",
-      { type: "button", class: "bare", "data-needs": "admin", "aria-label": `Change or remove ${id}`, onclick: () => forms.editCamera(id) },
+      {
+        type: "button",
+        class: "bare",
+        "data-needs": "admin",
+        "aria-label": `Change or remove ${id}`,
+        onclick: () => forms.editCamera(id),
+      },
       icon("pencil"),
     );
     const titleId = `camera-${id}`;
@@ -65,14 +81,15 @@ export class CameraCard {
         this.#heat,
         this.#strip,
       ),
-      h(
-        "header",
-        { class: "card-head" },
-        h("div", {}, h("h2", { id: titleId }, id), this.#source),
-        edit,
-      ),
+      h("header", { class: "card-head" }, h("div", {}, h("h2", { id: titleId }, id), this.#source), edit),
       this.#figures.node,
-      h("section", { class: "watch", "aria-label": `Rules of ${id}` }, this.#ruleList, this.#noRules, h("div", { "data-needs": "operator" }, addRule)),
+      h(
+        "section",
+        { class: "watch", "aria-label": `Rules of ${id}` },
+        this.#ruleList,
+        this.#noRules,
+        h("div", { "data-needs": "operator" }, addRule),
+      ),
       this.#ask.node,
     );
   }
@@ -112,7 +129,7 @@ export class CameraCard {
     const what = newest.text ?? state.rules.get(newest.rule)?.ask ?? "Alert";
     const more = alerts.length > 1 ? ` and ${alerts.length - 1} more` : "";
     setText(this.#alert, `${what}${more}`);
-    setText(this.#since, duration((now - newest.ts) / 1000));
+    setText(this.#since, running((now - newest.ts) / 1000));
   }
 
   #toggleHeat() {
@@ -145,10 +162,17 @@ class Figures {
   update({ tokens_in, tokens_kept, drop_ratio, fps_seen, kv_tokens, p95_ms }) {
     const kept = tokens_in > 0 ? 1 - drop_ratio : null;
     setText(this.#cells.kept, percent(kept, { fine: true }));
-    setAttribute(this.#cells.kept, "title", tokens_in > 0 ? `${count(tokens_kept)} of ${count(tokens_in)} tokens` : null);
+    setAttribute(
+      this.#cells.kept,
+      "title",
+      tokens_in > 0 ? `${count(tokens_kept)} of ${count(tokens_in)} tokens` : null,
+    );
     this.#bar.style.setProperty("--share", String(kept ?? 0));
     setText(this.#cells.fps, typeof fps_seen === "number" ? fps_seen.toFixed(1) : "–");
     setText(this.#cells.memory, compact(kv_tokens));
-    setText(this.#cells.delay, typeof p95_ms === "number" ? (p95_ms < 1000 ? `${Math.round(p95_ms)} ms` : duration(p95_ms / 1000)) : "–");
+    setText(
+      this.#cells.delay,
+      typeof p95_ms === "number" ? (p95_ms < 1000 ? `${Math.round(p95_ms)} ms` : duration(p95_ms / 1000)) : "–",
+    );
   }
 }

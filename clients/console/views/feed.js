@@ -22,10 +22,24 @@ export class Feed {
   constructor(parent, parts) {
     this.#views = new Keyed(this.#list, () => new FeedRow(parts));
     this.#buttons = KINDS.map((kind) =>
-      h("button", { type: "button", class: "chip", "aria-pressed": String(kind === this.#chosen), onclick: () => this.#choose(kind) }, kind[1]),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "chip",
+          "aria-pressed": String(kind === this.#chosen),
+          onclick: () => this.#choose(kind),
+        },
+        kind[1],
+      ),
     );
     parent.append(
-      h("div", { class: "feed-head" }, h("h2", {}, "Events"), h("div", { class: "chips", role: "group", "aria-label": "Show" }, this.#buttons)),
+      h(
+        "div",
+        { class: "feed-head" },
+        h("h2", {}, "Events"),
+        h("div", { class: "chips", role: "group", "aria-label": "Show" }, this.#buttons),
+      ),
       this.#list,
       this.#none,
     );

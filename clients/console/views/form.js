@@ -27,14 +27,20 @@ export class FormDialog {
     const prefix = `form${forms++}`;
     this.#send = send;
     this.#submit = h("button", { type: "submit", class: danger ? "danger" : "primary" }, action);
-    const cancel = dismissable ? h("button", { type: "button", class: "plain", onclick: () => this.close() }, "Cancel") : null;
+    const cancel = dismissable
+      ? h("button", { type: "button", class: "plain", onclick: () => this.close() }, "Cancel")
+      : null;
     for (const field of fields) this.#fields.set(field.name, new Field(field, prefix));
     this.#form = h(
       "form",
       { novalidate: true, onsubmit: (event) => this.#onSubmit(event) },
       h("h2", { id: `${prefix}-title` }, title),
       text && h("p", { class: "lead" }, text),
-      h("div", { class: "fields" }, [...this.#fields.values()].map((field) => field.node)),
+      h(
+        "div",
+        { class: "fields" },
+        [...this.#fields.values()].map((field) => field.node),
+      ),
       this.#general,
       h("div", { class: "actions" }, aside && this.#aside(aside), cancel, this.#submit),
     );
@@ -51,7 +57,12 @@ export class FormDialog {
 
   /** Say what is wrong, at the field where it is. `param` as the daemon names it: "camera.source", "text". */
   complain(sentence, param = null) {
-    const field = this.#fields.get(String(param ?? "").split(".").at(-1)) ?? this.#owning(param);
+    const field =
+      this.#fields.get(
+        String(param ?? "")
+          .split(".")
+          .at(-1),
+      ) ?? this.#owning(param);
     if (field) field.complain(sentence);
     else setText(this.#general, sentence);
     field?.focus();
@@ -113,7 +124,13 @@ class Field {
     this.#input = inputOf(kind, all);
     if (kind === "checkbox") this.#input.checked = Boolean(value);
     else if (value !== undefined && value !== null) this.#input.value = value;
-    this.node = h("div", { class: `field ${kind}`, "data-name": name }, h("label", { for: id }, label), this.#input, this.#note);
+    this.node = h(
+      "div",
+      { class: `field ${kind}`, "data-name": name },
+      h("label", { for: id }, label),
+      this.#input,
+      this.#note,
+    );
   }
 
   /** What was typed; undefined when nothing was. A number that is none is sent as it is, for the daemon to refuse. */

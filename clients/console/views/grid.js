@@ -23,8 +23,16 @@ export class Grid {
     this.#cards = new Keyed(grid, (id) => new CameraCard(id, parts));
     empty.append(
       h("h2", {}, "No cameras yet"),
-      h("p", {}, "Add one by its address: an RTSP camera, a stream over HTTP, a file, or a rendered scene to try it out."),
-      h("button", { type: "button", class: "primary", "data-needs": "admin", onclick: () => parts.forms.addCamera() }, "Add camera"),
+      h(
+        "p",
+        {},
+        "Add one by its address: an RTSP camera, a stream over HTTP, a file, or a rendered scene to try it out.",
+      ),
+      h(
+        "button",
+        { type: "button", class: "primary", "data-needs": "admin", onclick: () => parts.forms.addCamera() },
+        "Add camera",
+      ),
     );
   }
 

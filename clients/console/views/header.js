@@ -1,6 +1,5 @@
 /** The line at the top: what there is, and whether we are still connected. */
 
-import { alertsOf } from "../state.js";
 import { h, setAttribute, setText } from "../dom.js";
 
 const LAGGED_SHOWN_MS = 10_000;
@@ -29,7 +28,11 @@ export class Header {
     setText(this.#summary, state.listed ? summary(state) : "");
     const fresh = state.lagged.at !== null && Date.now() - state.lagged.at < LAGGED_SHOWN_MS;
     setText(this.#lagged, fresh ? `${state.lagged.count} updates skipped` : "");
-    setAttribute(this.#lagged, "title", fresh ? "This page reads more slowly than the cameras speak. No event is lost." : null);
+    setAttribute(
+      this.#lagged,
+      "title",
+      fresh ? "This page reads more slowly than the cameras speak. No event is lost." : null,
+    );
     document.title = state.alerts.size ? `(${state.alerts.size}) vigild` : "vigild";
   }
 }
@@ -42,8 +45,7 @@ function inWords(retryAt) {
 function summary(state) {
   const cameras = [...state.cameras.values()];
   const live = cameras.filter((camera) => camera.state === "live").length;
-  const alerting = cameras.filter((camera) => alertsOf(state, camera.id).length).length;
-  const parts = [`${live} of ${cameras.length} live`];
-  if (alerting) parts.push(alerting === 1 ? "1 with an alert" : `${alerting} with alerts`);
-  return parts.join(" · ");
+  const alerts = state.alerts.size;
+  const told = alerts === 0 ? "" : alerts === 1 ? " · 1 alert" : ` · ${alerts} alerts`;
+  return `${live} of ${cameras.length} live${told}`;
 }

@@ -14,10 +14,18 @@ export class Lightbox {
 
   constructor(tokens) {
     this.#tokens = tokens;
-    const close = h("button", { type: "button", class: "bare", "aria-label": "Close", onclick: () => this.#dialog.close() }, icon("close"));
+    const close = h(
+      "button",
+      { type: "button", class: "bare", "aria-label": "Close", onclick: () => this.#dialog.close() },
+      icon("close"),
+    );
     this.#dialog = h(
       "dialog",
-      { class: "lightbox", "aria-labelledby": "lightbox-title", onclick: (event) => event.target === this.#dialog && this.#dialog.close() },
+      {
+        class: "lightbox",
+        "aria-labelledby": "lightbox-title",
+        onclick: (event) => event.target === this.#dialog && this.#dialog.close(),
+      },
       h("div", { class: "lightbox-body" }, h("header", {}, this.#title, close), this.#frame, this.#facts),
     );
     this.#dialog.addEventListener("close", () => this.#frame.replaceChildren());

@@ -8,7 +8,6 @@ const ROW_PX = 4; // grid-auto-rows in layout.css
 
 export class Masonry {
   #grid;
-  #columns = 0;
   #gap_px = 0;
   #cards = new ResizeObserver((entries) => {
     for (const { target } of entries) this.#span(target);
@@ -21,11 +20,13 @@ export class Masonry {
 
   /** Call after cards came, went or moved. */
   arrange() {
+    const cards = [...this.#grid.children];
+    for (const card of cards) card.style.gridColumnStart = ""; // else the old columns would be counted as well
     const style = getComputedStyle(this.#grid);
-    this.#columns = style.gridTemplateColumns.split(" ").length;
+    const columns = style.gridTemplateColumns.split(" ").length;
     this.#gap_px = parseFloat(style.columnGap) || 0;
-    for (const [index, card] of [...this.#grid.children].entries()) {
-      card.style.gridColumnStart = String((index % this.#columns) + 1);
+    for (const [index, card] of cards.entries()) {
+      card.style.gridColumnStart = String((index % columns) + 1);
       this.#cards.observe(card);
     }
   }

@@ -80,7 +80,10 @@ export class Picture {
     for (let cell = 0; cell < rows * columns; cell++) {
       if (kept[cell]) continue;
       const [left, top] = [edge(cell % columns, columns, width), edge(Math.floor(cell / columns), rows, height)];
-      const [right, bottom] = [edge((cell % columns) + 1, columns, width), edge(Math.floor(cell / columns) + 1, rows, height)];
+      const [right, bottom] = [
+        edge((cell % columns) + 1, columns, width),
+        edge(Math.floor(cell / columns) + 1, rows, height),
+      ];
       context.fillRect(left, top, right - left, bottom - top);
     }
   }

@@ -2,7 +2,7 @@
 
 import { h, setAttribute, setText } from "../dom.js";
 import { showEvidence } from "../evidence.js";
-import { clock, duration, fullTime, isoTime, percent } from "../format.js";
+import { clock, duration, fullTime, isoTime, percent, running } from "../format.js";
 
 const STATE_WORDS = {
   connecting: "is connecting",
@@ -35,7 +35,13 @@ export class FeedRow {
 
   constructor(parts) {
     this.#parts = parts;
-    this.node = h("li", { class: "row" }, this.#mark, h("div", { class: "what" }, this.#title, this.#detail), this.#time);
+    this.node = h(
+      "li",
+      { class: "row" },
+      this.#mark,
+      h("div", { class: "what" }, this.#title, this.#detail),
+      this.#time,
+    );
     this.#visible = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.#loadEvidence());
   }
 
@@ -48,11 +54,12 @@ export class FeedRow {
       setAttribute(this.node, "data-seq", row.seq);
       setAttribute(this.#time, "datetime", isoTime(row.ts));
       setAttribute(this.#time, "title", fullTime(row.ts));
-      if (row.kind === "alert") setAttribute(this.node, "data-open", row.end === null && state.alerts.has(row.alert));
-      if (row.evidence?.jpg && this.#evidence === null) this.#offerEvidence(state);
+      if (row.evidence?.jpg && this.#evidence === null) this.#offerEvidence();
     }
     if (row.kind === "alert") setAttribute(this.node, "data-open", state.alerts.has(row.alert));
-    setText(this.#title, titleOf(row, state));
+    const title = titleOf(row, state);
+    setText(this.#title, title);
+    if (this.#evidence !== null) setAttribute(this.#evidence.firstChild, "alt", `The frame that decided: ${title}`);
     setText(this.#detail, detailOf(row, state, now));
     setText(this.#time, clock(row.ts, now));
   }
@@ -61,10 +68,13 @@ export class FeedRow {
     this.#visible.disconnect();
   }
 
-  #offerEvidence(state) {
-    const img = h("img", { alt: `The frame that decided: ${titleOf(this.#row, state)}`, width: 84, height: 48 });
-    const open = () => this.#parts.lightbox.open(this.#row, titleOf(this.#row, state));
-    this.#evidence = h("button", { type: "button", class: "evidence", onclick: open }, img);
+  #offerEvidence() {
+    const open = () => this.#parts.lightbox.open(this.#row, this.#title.textContent);
+    this.#evidence = h(
+      "button",
+      { type: "button", class: "evidence", onclick: open },
+      h("img", { width: 84, height: 48 }),
+    );
     this.#mark.after(this.#evidence);
     this.#visible.observe(this.#evidence);
   }
@@ -82,7 +92,11 @@ function tone(row) {
   if (row.kind === "gap") return "warn";
   if (row.kind !== "state") return "calm";
   if (row.state === "live") return "good";
-  return row.state === "connecting" || row.state === "ended" ? "quiet" : row.state === "offline" || row.state === "failed" ? "bad" : "warn";
+  return row.state === "connecting" || row.state === "ended"
+    ? "quiet"
+    : row.state === "offline" || row.state === "failed"
+      ? "bad"
+      : "warn";
 }
 
 function titleOf(row, state) {
@@ -105,7 +119,9 @@ function titleOf(row, state) {
 function detailOf(row, state, now) {
   switch (row.kind) {
     case "alert":
-      return [row.camera, percent(row.p), alertTime(row, state, now)].filter((part) => part && part !== "–").join(" · ");
+      return [row.camera, percent(row.p), alertTime(row, state, now)]
+        .filter((part) => part && part !== "–")
+        .join(" · ");
     case "answer":
       return row.question ? `${row.camera} · ${row.question}` : `${row.camera} · answer`;
     case "note":
@@ -113,7 +129,8 @@ function detailOf(row, state, now) {
     case "state":
       return row.reason ?? "";
     case "gap": {
-      const length = typeof row.from === "number" && typeof row.to === "number" ? `${duration((row.to - row.from) / 1000)}: ` : "";
+      const length =
+        typeof row.from === "number" && typeof row.to === "number" ? `${duration((row.to - row.from) / 1000)}: ` : "";
       return `${length}${GAP_WORDS[row.reason] ?? row.reason}`;
     }
     default:
@@ -123,5 +140,5 @@ function detailOf(row, state, now) {
 
 function alertTime(row, state, now) {
   if (row.end) return `for ${duration(row.end.duration_s)}${row.end.reason ? ` (${row.end.reason})` : ""}`;
-  return state.alerts.has(row.alert) ? `since ${duration((now - row.ts) / 1000)}` : "";
+  return state.alerts.has(row.alert) ? `for ${running((now - row.ts) / 1000)} now` : "";
 }

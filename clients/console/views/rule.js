@@ -28,7 +28,11 @@ export class RuleView {
       "data-needs": "operator",
       onchange: (event) => this.#change({ enabled: event.target.checked }),
     });
-    this.#edit = h("button", { type: "button", class: "bare", "data-needs": "operator", onclick: () => forms.editRule(id) }, icon("pencil"));
+    this.#edit = h(
+      "button",
+      { type: "button", class: "bare", "data-needs": "operator", onclick: () => forms.editRule(id) },
+      icon("pencil"),
+    );
     this.node = h(
       "li",
       { class: "rule", "data-rule": id },
@@ -44,12 +48,20 @@ export class RuleView {
     const points = state.traces.get(this.#id);
     setText(this.#question, rule.ask);
     setText(this.#p, rule.enabled ? percent(points?.at(-1)?.p) : "off");
-    setAttribute(this.#question, "title", `Must hold for ${duration(rule.hold_s)}, then quiet for ${duration(rule.cooldown_s)}`);
+    setAttribute(
+      this.#question,
+      "title",
+      `Must hold for ${duration(rule.hold_s)}, then quiet for ${duration(rule.cooldown_s)}`,
+    );
     setAttribute(this.#enabled, "aria-label", `Watch for: ${rule.ask}`);
     setAttribute(this.#edit, "aria-label", `Change the rule: ${rule.ask}`);
     this.#enabled.checked = rule.enabled;
     setAttribute(this.node, "data-disabled", !rule.enabled);
-    setAttribute(this.node, "data-open", [...state.alerts.values()].some((alert) => alert.rule === this.#id));
+    setAttribute(
+      this.node,
+      "data-open",
+      [...state.alerts.values()].some((alert) => alert.rule === this.#id),
+    );
     this.#trace.update(points, rule, now);
   }
 

@@ -23,7 +23,10 @@ export class TokenPrompt {
 
   #ask(reason) {
     if (this.#form === null) this.#form = this.#open();
-    else this.#waiting?.reject(new WireError({ code: "unauthorized", message: reason ?? "A token is needed.", param: "token" }));
+    else
+      this.#waiting?.reject(
+        new WireError({ code: "unauthorized", message: reason ?? "A token is needed.", param: "token" }),
+      );
     if (reason !== null && this.#waiting === null) this.#form.complain(reason, "token");
     this.#waiting = null;
   }

@@ -34,7 +34,12 @@ export class Trace {
     this.#plot = h(
       "div",
       { class: "plot" },
-      svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" }, this.#area, this.#line),
+      svg(
+        "svg",
+        { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" },
+        this.#area,
+        this.#line,
+      ),
       this.#hint,
     );
     const send = (name) => (value) => commit({ [name]: value });

@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from clients.messages import CameraSpec
+from clients.messages import CameraSpec, Event
 from daemon.store import (
     Draft,
     Lease,
@@ -166,8 +166,10 @@ async def test_stopped_server(valkey):
     async with opened(valkey.url, DOCK, settings=IMPATIENT) as store:
         valkey.signal(signal.SIGSTOP)
         try:
-            with pytest.raises(StoreUnavailable, match="no answer in time"):
-                await asyncio.gather(*(store.emit(note(n, dedup=f"n{n}")) for n in range(50)))
+            emits = (store.emit(note(n, dedup=f"n{n}")) for n in range(50))
+            failures = await asyncio.gather(*emits, return_exceptions=True)
+            assert {type(failure) for failure in failures} == {StoreUnavailable}
+            assert all("no answer in time" in str(failure) for failure in failures)
         finally:
             valkey.signal(signal.SIGCONT)
     async with opened(valkey.url) as store:
@@ -176,6 +178,24 @@ async def test_stopped_server(valkey):
         assert {event.seq: event.data for event in events} == {
             event.seq: event.data for event in await store.events_after(0, 100)
         }
+
+
+async def test_closed_in_the_middle(valkey):
+    """Closing ends the commands in flight, in every stage of theirs, and leaves no connection open."""
+    for yields in range(12):
+        async with opened(valkey.url, DOCK) as store:
+            emits = [asyncio.create_task(store.emit(note(n))) for n in range(40)]
+            for _ in range(yields):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*emits, return_exceptions=True)
+        assert {type(end) for end in ends} <= {StoreRefused, Event}
+        assert not any(
+            connection.is_connected for connection in store._link._client.connection_pool._available_connections
+        )
+    async with opened(valkey.url) as store:
+        assert len(await store._link.command("CLIENT", "LIST", "TYPE", "normal")) > 0
+        assert (await store._link.command("CLIENT", "LIST", "TYPE", "normal")).count(b"\n") == 1
 
 
 async def test_functions_are_loaded_again(valkey):

@@ -6,7 +6,7 @@ from streaming.sources import Limits, SourceRefused, open_source
 
 
 @pytest.mark.parametrize(
-    "url, says",
+    ("url", "says"),
     [
         ("", "1 to 4096 characters"),
         ("rtsp://cam/" + "x" * 5000, "1 to 4096 characters"),

@@ -77,7 +77,7 @@ def test_a_large_picture_is_scaled_while_it_is_converted(media):
     assert picture.image().shape == (120, 160, 3)
 
 
-@pytest.mark.parametrize("width, height", [(16384, 16384), (1921, 1080), (2, 4_000_000), (7680, 4320)])
+@pytest.mark.parametrize(("width", "height"), [(16384, 16384), (1921, 1080), (2, 4_000_000), (7680, 4320)])
 def test_fitting_never_exceeds_the_bound(width, height):
     """Even sides of at least 2, at most max_pixels, and the same shape but for slivers."""
     w, h = fit(width, height, 1920 * 1080)
@@ -86,7 +86,9 @@ def test_fitting_never_exceeds_the_bound(width, height):
     assert w == 2 or w / h == pytest.approx(width / height, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["../secret.mp4", "/etc/hostname", "a/../../secret.mp4", "link.mp4", "folder/secret.mp4"])
+@pytest.mark.parametrize(
+    "name", ["../secret.mp4", "/etc/hostname", "a/../../secret.mp4", "link.mp4", "folder/secret.mp4"]
+)
 def test_nothing_outside_the_media_folder_can_be_read(tmp_path, name):
     """Neither through .., nor an absolute path, nor a link to a file or a folder."""
     outside, inside = tmp_path / "outside", tmp_path / "media"
@@ -145,13 +147,15 @@ def bad(tmp_path_factory, media):
     return folder
 
 
-@pytest.mark.parametrize("name, says", BAD.items())
+@pytest.mark.parametrize(("name", "says"), BAD.items())
 def test_a_bad_file_is_refused_with_its_reason(bad, name, says):
     """One sentence that names the file and what is wrong; a person must act."""
     with pytest.raises(SourceRefused, match=says) as refused:
         list(play(name, bad))
     assert str(bad) not in refused.value.reason
-    assert refused.value.__context__ is None or "file:" in refused.value.reason or "pictures are" in refused.value.reason
+    assert (
+        refused.value.__context__ is None or "file:" in refused.value.reason or "pictures are" in refused.value.reason
+    )
     probed = probe(f"file:{name}", limits=QUICK, media_dir=bad)
     assert (probed.ok, probed.text, probed.retryable) == (False, refused.value.reason, False)
 
@@ -171,9 +175,9 @@ def test_a_truncated_file_plays_what_is_there_and_says_so(tmp_path):
     truncated(tmp_path / "half.mkv", whole, 0.3)
     pictures, clock = [], SystemClock()
     began = clock.monotonic_ns()
+    frames = play("half.mkv", tmp_path)
     with pytest.raises(SourceEnded, match=r"file:half.mkv is truncated: it ends after \d\.\d of 8\.0 s"):
-        for picture in play("half.mkv", tmp_path):
-            pictures.append(picture)
+        pictures.extend(frames)
     assert 3 <= len(pictures) <= 60
     assert (clock.monotonic_ns() - began) / NS_PER_S < 8
 
@@ -209,8 +213,8 @@ def test_a_change_of_codec_midway_ends_in_a_reason_or_in_pictures(media, tmp_pat
     joined(tmp_path / "mixed.ts", media / "yard.ts", media / "other.ts")
     pictures = []
     try:
-        for picture in play("mixed.ts", tmp_path, limits=replace(QUICK, max_decode_errors=5)):
-            pictures.append(picture.image().shape)
+        frames = play("mixed.ts", tmp_path, limits=replace(QUICK, max_decode_errors=5))
+        pictures.extend(picture.image().shape for picture in frames)
     except SourceError as error:
         assert "codec changed" in error.reason or "truncated" in error.reason
     assert set(pictures) <= {(120, 160, 3), (128, 160, 3)}

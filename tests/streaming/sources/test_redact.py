@@ -8,7 +8,7 @@ from streaming.sources.redact import redact
 
 
 @pytest.mark.parametrize(
-    "text, shown",
+    ("text", "shown"),
     [
         ("rtsp://admin:hunter2@10.0.0.7:554/ch1", "rtsp://***@10.0.0.7:554/ch1"),
         ("rtsp://admin@10.0.0.7/ch1", "rtsp://***@10.0.0.7/ch1"),

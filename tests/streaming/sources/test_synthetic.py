@@ -69,7 +69,7 @@ def test_an_unknown_scene_names_the_known_ones():
         Scene("moon")
 
 
-@pytest.mark.parametrize("codec, suffix", [("libx264", "mp4"), ("mpeg2video", "ts"), ("mjpeg", "avi")])
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", "mp4"), ("mpeg2video", "ts"), ("mjpeg", "avi")])
 def test_a_rendered_file_plays_back_as_drawn(tmp_path, codec, suffix):
     """As many frames as seconds x fps, close to the drawing, with key frames where they were asked for."""
     scene = Scene("yard", 160, 128)

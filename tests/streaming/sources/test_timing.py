@@ -48,7 +48,7 @@ class TestPtsMap:
         assert set(run(times, [(hour + i * FRAME, i * FRAME) for i in range(10, 20)])) == {0}
         assert times.jumps == 1
 
-    @pytest.mark.parametrize("bits, rate_hz", [(32, 90_000), (33, 90_000)])
+    @pytest.mark.parametrize(("bits", "rate_hz"), [(32, 90_000), (33, 90_000)])
     def test_a_wrapped_counter_is_only_a_step_back(self, bits, rate_hz):
         """RTP wraps after 13 hours, MPEG-TS after 26: no picture gets an age from it."""
         times, top = PtsMap(), (1 << bits) * NS_PER_S // rate_hz

@@ -1,0 +1,595 @@
+"""Protocol 1 over real sockets: the opening, requests, bad input, resuming, slow clients, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+
+import msgpack
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from clients.auth import Doors
+from clients.hub import Ending
+from clients.outbox import OutboxLimits
+from clients.service import ClientLimits
+from tests.clients.served import NOW_MS, TOKENS, WITHIN_S, received, said, served
+from tests.peers.wire_client import RequestFailed, wire_client
+
+DURABLE = ["alert", "note", "camera", "answer", "gap"]
+FORMS = ["json", "msgpack"]
+
+
+async def close_code(connection) -> int:
+    """Read to the end; the code it was closed with."""
+    with pytest.raises(ConnectionClosed) as caught:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                await connection.recv()
+    return caught.value.rcvd.code if caught.value.rcvd else 1006
+
+
+async def seqs(client, count):
+    """The seqs of the next `count` durable events."""
+    return [(await asyncio.wait_for(client.pushed.get(), WITHIN_S))["seq"] for _ in range(count)]
+
+
+async def settled(condition) -> None:
+    """Return when the condition holds; it is looked at whenever the loop has had a turn."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+# the opening
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_hello(form):
+    """The greeting, in either subprotocol."""
+    async with served() as at, wire_client(at.url, form=form) as client:
+        assert client.hello == {
+            "type": "hello", "protocol": 1, "server": "vigild test", "auth": "none", "now": NOW_MS,
+        }  # fmt: skip
+        assert client._connection.subprotocol == f"vigil.v1.{form}"
+
+
+async def test_no_subprotocol_is_json():
+    async with served() as at, at.open() as connection:
+        assert connection.subprotocol is None
+        assert (await received(connection))["type"] == "hello"
+
+
+@pytest.mark.parametrize("token", TOKENS)
+async def test_a_token_gives_its_role(token):
+    async with served(tokens=True) as at, wire_client(at.url, token=token) as client:
+        assert client.hello["auth"] == "token"
+        assert (await client.request("auth", token=token))["role"] == TOKENS[token].wire
+
+
+async def test_a_wrong_token_is_told_and_closed_with_4401():
+    async with served(tokens=True) as at, at.open() as connection:
+        await received(connection)
+        error = await said(connection, {"type": "auth", "id": 3, "token": "wrong"})
+        assert (error["id"], error["error"]["code"], error["error"]["param"]) == (3, "unauthorized", "token")
+        assert await close_code(connection) == 4401
+
+
+async def test_before_auth_nothing_else_is_done():
+    async with served(tokens=True) as at, at.open() as connection:
+        await received(connection)
+        for request in ({"type": "camera.list"}, {"type": "subscribe", "topics": ["note"]}, {"type": "ping"}):
+            assert (await said(connection, request | {"id": 1}))["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("chatty", [False, True])
+async def test_no_auth_in_time_is_closed_with_4401(chatty):
+    """Also when something else is sent all the time."""
+    async with served(tokens=True, limits=ClientLimits(auth_timeout_s=0.3)) as at, at.open() as connection:
+        async def chat():
+            with contextlib.suppress(ConnectionClosed):
+                while chatty:
+                    await connection.send('{"type":"ping","id":1}')
+                    await asyncio.sleep(0.05)
+
+        chatting = asyncio.create_task(chat())
+        assert await close_code(connection) == 4401
+        await chatting
+
+
+async def test_without_tokens_auth_is_answered_too():
+    """A client that always authenticates works everywhere."""
+    async with served() as at, wire_client(at.url) as client:
+        assert (await client.request("auth", token="whatever"))["role"] == "admin"
+
+
+@pytest.mark.parametrize("headers", [{"origin": "http://evil.example"}, {"additional_headers": {"Host": "evil.example"}}])
+async def test_a_foreign_page_is_closed_with_4403_before_the_greeting(headers):
+    async with served() as at:
+        if "origin" in headers:
+            async with at.open(**headers) as connection:
+                assert await close_code(connection) == 4403
+        else:  # the library insists on its own Host, so by hand
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            writer.write(handshake(host="evil.example"))
+            await reader.readuntil(b"\r\n\r\n")
+            assert (await reader.read(4))[2:] == (4403).to_bytes(2, "big")
+            writer.close()
+            await writer.wait_closed()
+        assert at.hub.subscribers == set()
+
+
+async def test_an_origin_that_is_named_enters():
+    doors = Doors(token_required=False, origins=frozenset({"https://wall.example"}))
+    async with served(doors=doors) as at, at.open(origin="https://wall.example") as connection:
+        assert (await received(connection))["type"] == "hello"
+
+
+async def test_one_connection_too_many_is_closed_with_1013():
+    async with served(limits=ClientLimits(clients=1)) as at, at.open() as first:
+        await received(first)
+        async with at.open() as second:
+            assert await close_code(second) == 1013
+        assert (await said(first, {"type": "ping", "id": 1}))["ok"]
+
+
+# requests
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_cameras(form):
+    async with served() as at, wire_client(at.url, form=form) as client:
+        camera = {"id": "gate", "source": "rtsp://u:s3cret@h/1", "zones": [[[0, 0], [1, 0], [1, 1]]]}
+        added = (await client.request("camera.add", camera=camera))["camera"]
+        assert (added["id"], added["source"], added["fps"], added["state"]) == ("gate", "rtsp://***@h/1", 2.0, "connecting")
+        with pytest.raises(RequestFailed, match="conflict"):
+            await client.request("camera.add", camera=camera)
+        assert (await client.request("camera.update", camera={"id": "gate", "fps": 5}))["camera"]["fps"] == 5
+        assert at.backend.specs["gate"].source == "rtsp://u:s3cret@h/1"
+        assert [each["id"] for each in (await client.request("camera.list"))["cameras"]] == ["dock", "gate"]
+        assert (await client.request("camera.get", camera="gate"))["camera"]["fps"] == 5
+        assert (await client.request("camera.remove", camera="gate"))["camera"]["id"] == "gate"
+        with pytest.raises(RequestFailed, match="not_found: no camera 'gate'") as caught:
+            await client.request("camera.get", camera="gate")
+        assert caught.value.param == "camera"
+
+
+async def test_rules():
+    async with served() as at, wire_client(at.url) as client:
+        rule = (await client.request("rule.create", rule={"camera": "dock", "ask": "Is it red?"}))["rule"]
+        assert rule["id"]
+        assert (await client.request("rule.update", rule=rule["id"], on=0.9))["rule"]["on"] == 0.9
+        assert (await client.request("rule.list"))["rules"] == (await client.request("rule.list", camera="dock"))["rules"]
+        assert (await client.request("rule.delete", rule=rule["id"]))["rule"]["id"] == rule["id"]
+        assert (await client.request("rule.list"))["rules"] == []
+        for request in ({"rule": "r_9"}, {"rule": {"id": "r_9"}}):
+            with pytest.raises(RequestFailed, match="not_found"):
+                await client.request("rule.delete", **request)
+
+
+async def test_asking():
+    """The result, then the pieces, then the end; to whoever asked, and to nobody else."""
+    async with served() as at, wire_client(at.url) as client, wire_client(at.url) as other:
+        ask = (await client.request("ask", camera="dock", text="What is there?", max_tokens=7))["ask"]
+        assert at.backend.asks == [(ask, "dock", "What is there?", 7)]
+        for text in ("A ", "truck"):
+            at.hub.publish_lossy({"topic": "delta", "camera": "dock", "ask": ask, "text": text})
+        at.happen("answer", ask=ask, text="A truck", status="completed")
+        seen = await client.until(lambda message: message["type"] == "answer.done")
+        assert "".join(message["text"] for message in seen[:-1]) == "A truck"
+        assert (seen[-1]["ask"], seen[-1]["camera"], seen[-1]["status"]) == (ask, "dock", "completed")
+        assert "seq" not in seen[-1]
+        await client.request("ask.cancel", ask=ask)
+        assert at.backend.cancelled == [ask]
+        with pytest.raises(RequestFailed, match="not_found"):
+            await client.request("ask.cancel", ask="q_none")
+        await other.request("ping")
+        assert other.pushed.empty()
+
+
+async def test_history():
+    async with served(held=5) as at, at.open() as connection:
+        await received(connection)
+        wanted = {"after": 1, "before": 5, "kind": "note", "camera": "dock", "limit": 2}
+        events = (await said(connection, {"type": "events.list", "id": 1} | wanted))["events"]
+        assert [event["seq"] for event in events] == [2, 3]
+        assert events[0] == {"type": "note", "seq": 2, "event": "e_2", "ts": 1002, "camera": "dock", "text": "1"}
+
+
+ROLES = [
+    ("viewer", "camera.list", {}, True),
+    ("viewer", "events.list", {}, True),
+    ("viewer", "subscribe", {"topics": ["note"], "cameras": "*"}, True),
+    ("viewer", "ask", {"camera": "dock", "text": "?"}, False),
+    ("viewer", "rule.create", {"rule": {"camera": "dock", "ask": "?"}}, False),
+    ("viewer", "camera.remove", {"camera": "dock"}, False),
+    ("operator", "ask", {"camera": "dock", "text": "?"}, True),
+    ("operator", "rule.create", {"rule": {"camera": "dock", "ask": "?"}}, True),
+    ("operator", "camera.add", {"camera": {"id": "x", "source": "synthetic:yard"}}, False),
+    ("operator", "camera.update", {"camera": {"id": "dock", "fps": 1}}, False),
+    ("admin", "camera.update", {"camera": {"id": "dock", "fps": 1}}, True),
+    ("admin", "camera.remove", {"camera": "dock"}, True),
+]
+
+
+@pytest.mark.parametrize(("role", "request_", "fields", "may"), ROLES)
+async def test_roles(role, request_, fields, may):
+    """viewer reads, operator also asks and keeps rules, admin also keeps cameras."""
+    async with served(tokens=True) as at, wire_client(at.url, token=f"t-{role}") as client:
+        if may:
+            assert (await client.request(request_, **fields))["ok"]
+        else:
+            with pytest.raises(RequestFailed, match="forbidden"):
+                await client.request(request_, **fields)
+
+
+async def test_a_store_that_is_away_is_busy_and_the_connection_stays():
+    async with served() as at, wire_client(at.url) as client:
+        at.backend.away = True
+        with pytest.raises(RequestFailed, match="busy"):
+            await client.request("camera.list")
+        with pytest.raises(RequestFailed, match="busy"):
+            await client.request("subscribe", topics=["note"], cameras="*")
+        at.backend.away = False
+        assert (await client.request("camera.list"))["ok"]
+
+
+async def test_our_own_fault_is_one_error_and_the_connection_stays(monkeypatch, caplog):
+    """No field of the request is told or logged."""
+    async def broken(camera):
+        raise RuntimeError(f"s3cret {camera}")
+
+    async with served() as at, wire_client(at.url) as client:
+        monkeypatch.setattr(at.backend, "get_camera", broken)
+        with pytest.raises(RequestFailed, match="internal: camera.get failed") as caught:
+            await client.request("camera.get", camera="dock")
+        assert "s3cret" not in str(caught.value)
+        assert (await client.request("camera.list"))["ok"]
+    assert "camera.get" in caplog.text
+
+
+# bad input
+
+BAD_JSON = {
+    "list": "[1]",
+    "nothing": "",
+    "half": '{"type":',
+    "deep": "[" * 10_000 + "]" * 10_000,
+    "deep map": '{"a":' * 10_000 + "1" + "}" * 10_000,
+    "no type": '{"id": 1}',
+    "no id": '{"type":"ping"}',
+    "bool id": '{"type":"ping","id":true}',
+    "nan": '{"type":"subscribe","id":1,"after":NaN}',
+    "bytes": b'{"type":"ping","id":1}',
+    "a million characters": json.dumps({"type": "ask", "id": 1, "camera": "dock", "text": "a" * 1_000_000}),
+}
+BAD_MSGPACK = {
+    "text": '{"type":"ping","id":1}',
+    "bomb": b"\xdd\xff\xff\xff\xff",
+    "bombs": b"\xdc\x0f\xff" * 300_000,
+    "deep": b"\x91" * 10_000,
+    "extension": b"\x81\xa1a\xd4\x05\x01",
+    "nan": msgpack.packb({"type": "camera.update", "id": 1, "camera": {"id": "dock", "fps": float("nan")}}),
+    "huge": msgpack.packb({"type": "subscribe", "id": 1, "topics": ["note"], "after": 2**64 - 1}),
+}
+
+
+@pytest.mark.parametrize("payload", BAD_JSON.values(), ids=BAD_JSON)
+async def test_bad_json_gets_one_error_and_harms_nobody(payload):
+    """`invalid`, on a connection that stays, beside another that does not notice."""
+    async with served() as at, at.open() as connection, wire_client(at.url) as other:
+        await received(connection)
+        error = await said(connection, payload)
+        assert (error["type"], error["error"]["code"]) == ("error", "invalid")
+        assert (await said(connection, {"type": "ping", "id": 9}))["id"] == 9
+        assert (await other.request("ping"))["ok"]
+
+
+@pytest.mark.parametrize("payload", BAD_MSGPACK.values(), ids=BAD_MSGPACK)
+async def test_bad_msgpack_gets_one_error_and_harms_nobody(payload):
+    async with served() as at, at.open(subprotocols=["vigil.v1.msgpack"]) as connection:
+        msgpack.unpackb(await connection.recv())
+        await connection.send(payload)
+        error = msgpack.unpackb(await asyncio.wait_for(connection.recv(), WITHIN_S))
+        assert (error["type"], error["error"]["code"]) == ("error", "invalid")
+        await connection.send(msgpack.packb({"type": "ping", "id": 9}))
+        assert msgpack.unpackb(await connection.recv())["id"] == 9
+
+
+@pytest.mark.parametrize("fragmented", [False, True])
+async def test_more_than_a_mebibyte_is_closed_with_1009(fragmented):
+    """Counted over all fragments of a message; one byte less is read."""
+    limit = 2**20
+    async with served() as at, at.open() as connection:
+        await received(connection)
+        exact = json.dumps({"type": "ping", "id": 1, "x": ""})
+        assert (await said(connection, exact[:-2] + "a" * (limit - len(exact)) + '"}'))["ok"]
+        with contextlib.suppress(ConnectionClosed):
+            await connection.send(["a" * limit, "a"] if fragmented else "a" * (limit + 1))
+        assert await close_code(connection) == 1009
+
+
+async def test_text_that_is_not_utf8_is_closed_with_1007(caplog):
+    async with served() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(handshake() + frame(0x1, b"\xff\xfe"))
+        data = await asyncio.wait_for(reader.read(), WITHIN_S)
+        assert data[data.rindex(b"\x88") + 2 :][:2] == (1007).to_bytes(2, "big")
+        writer.close()
+        await writer.wait_closed()
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_unknown_type_with_an_id_is_unsupported_and_without_is_ignored():
+    async with served() as at, at.open() as connection:
+        await received(connection)
+        await connection.send('{"type":"telemetry","x":1}')
+        assert (await said(connection, {"type": "telemetry", "id": 4}))["error"]["code"] == "unsupported"
+        assert (await said(connection, {"type": "ping", "id": 5}))["id"] == 5
+
+
+async def test_each_request_has_exactly_one_reply_in_order():
+    async with served() as at, at.open() as connection:
+        await received(connection)
+        for number in range(100):
+            kind = ["ping", "camera.list", "nonsense", "camera.get"][number % 4]
+            await connection.send(json.dumps({"type": kind, "id": number}))
+        assert [(await received(connection))["id"] for _ in range(100)] == list(range(100))
+
+
+async def test_too_many_messages_are_closed_with_4408():
+    limits = ClientLimits(messages_per_s=1, message_burst=5)
+    async with served(limits=limits) as at, at.open() as connection:
+        with contextlib.suppress(ConnectionClosed):
+            for number in range(10):
+                await connection.send(json.dumps({"type": "ping", "id": number}))
+        assert await close_code(connection) == 4408
+
+
+# events
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_replay_then_live(form):
+    """Everything after `after`, once and in order, over several pages and into what happens meanwhile."""
+    async with served(held=700, limits=ClientLimits(page=64)) as at, wire_client(at.url, form=form) as client:
+        reply = await client.request("subscribe", topics=DURABLE, cameras="*", after=10)
+        assert reply["seq"] == 700
+        for _ in range(50):
+            at.happen()
+            await asyncio.sleep(0)
+        assert await seqs(client, 740) == list(range(11, 751))
+
+
+async def test_without_after_only_what_is_new_comes():
+    async with served(held=5) as at, wire_client(at.url) as client:
+        assert (await client.request("subscribe", topics=["note"], cameras="*"))["seq"] == 5
+        at.happen()
+        assert await seqs(client, 1) == [6]
+
+
+async def test_topics_and_cameras_are_filtered():
+    async with served() as at, wire_client(at.url) as client:
+        await client.request("subscribe", topics=["note", "alert"], cameras=["dock", "not-there-yet"], after=0)
+        at.happen("note", "gate")
+        wanted = [at.happen("alert.started", rule="r_1"), at.happen("note", "not-there-yet")]
+        at.happen("answer", ask="q")
+        wanted.append(at.happen("alert.ended", rule="r_1"))
+        assert await seqs(client, 3) == wanted
+
+
+async def test_trimmed_events_are_told_first():
+    """A `gap` stands for what the daemon no longer holds, whatever the topics; then what is left."""
+    async with served(held=10) as at, wire_client(at.url) as client:
+        at.backend.trim(7)
+        await client.request("subscribe", topics=["note"], cameras="*", after=2)
+        gap = await asyncio.wait_for(client.pushed.get(), WITHIN_S)
+        assert (gap["type"], gap["reason"], gap["seq"], gap["from_seq"], gap["to_seq"]) == ("gap", "trimmed", 6, 3, 6)
+        assert await seqs(client, 4) == [7, 8, 9, 10]
+
+
+async def test_when_everything_was_trimmed_the_gap_reaches_to_the_newest():
+    async with served(held=10) as at, wire_client(at.url) as client:
+        at.backend.trim(11)
+        await client.request("subscribe", topics=["note"], cameras="*", after=2)
+        gap = await asyncio.wait_for(client.pushed.get(), WITHIN_S)
+        assert (gap["from_seq"], gap["to_seq"]) == (3, 10)
+        at.happen()
+        assert await seqs(client, 1) == [11]
+
+
+async def test_after_the_newest_is_invalid_and_says_what_to_do():
+    async with served(held=3) as at, wire_client(at.url) as client:
+        with pytest.raises(RequestFailed, match="subscribe without after") as caught:
+            await client.request("subscribe", topics=["note"], cameras="*", after=4)
+        assert caught.value.param == "after"
+
+
+async def test_a_second_subscription_that_reaches_back_repeats_nothing():
+    async with served() as at, wire_client(at.url) as client:
+        for n in range(10):
+            at.happen("note" if n % 2 else "alert.started", rule="r_1")
+        await client.request("subscribe", topics=["alert"], cameras="*", after=0)
+        assert await seqs(client, 5) == [1, 3, 5, 7, 9]
+        await client.request("subscribe", topics=["note", "alert"], cameras="*", after=4)
+        assert await seqs(client, 3) == [6, 8, 10]
+        at.happen()
+        assert await seqs(client, 1) == [11]
+
+
+async def test_after_unsubscribe_nothing_more_comes():
+    async with served() as at, wire_client(at.url) as client:
+        await client.request("subscribe", topics=["note", "alert"], cameras="*")
+        await client.request("unsubscribe", topics=["note"], cameras="*")
+        at.happen()
+        assert await seqs(client, 0) == []
+        assert await seqs_after(at, client) == [at.backend.newest]
+
+
+async def seqs_after(at, client):
+    at.happen("alert.started", rule="r_1")
+    return await seqs(client, 1)
+
+
+async def test_lossy_messages_carry_bytes():
+    """base64 in json, bytes in msgpack."""
+    async with served() as at, wire_client(at.url) as text, wire_client(at.url, form="msgpack") as binary:
+        for client in (text, binary):
+            await client.request("subscribe", topics=["heat"], cameras=["dock"])
+        at.hub.publish_lossy({"topic": "heat", "camera": "dock", "hw": [1, 8], "kept": b"\xff"})
+        assert (await text.until(lambda message: message["type"] == "heat"))[-1]["kept"] == "/w=="
+        assert (await binary.until(lambda message: message["type"] == "heat"))[-1]["kept"] == b"\xff"
+
+
+# slow clients
+
+
+def handshake(host: str = "127.0.0.1", subprotocol: str = "vigil.v1.json") -> bytes:
+    return (
+        f"GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+    ).encode()
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """A final client frame, masked with zeros."""
+    if len(payload) < 126:
+        return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+    return bytes([0x80 | opcode, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+@contextlib.contextmanager
+def silent_peer(port: int, *messages: dict):
+    """A client that says what it has to say and never reads."""
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(("127.0.0.1", port))
+        peer.sendall(handshake() + b"".join(frame(0x1, json.dumps(message).encode()) for message in messages))
+        yield peer
+
+
+async def test_a_client_that_never_reads_is_closed_and_cut_off():
+    """Its outbox overflows: 1013, and the connection is aborted although the close can never be delivered."""
+    async with served(outbox=OutboxLimits(events=50)) as at, wire_client(at.url) as reader:
+        await reader.request("subscribe", topics=["note"], cameras="*", after=0)
+        with silent_peer(at.port, {"type": "subscribe", "id": 1, "topics": ["note"], "after": 0}):
+            await settled(lambda: len(at.hub.subscribers) == 2 and all(len(each.interests) for each in at.hub.subscribers))
+            for _ in range(1000):
+                at.happen(text="x" * 4096)
+                await asyncio.sleep(0)
+                await asyncio.wait_for(reader.pushed.get(), WITHIN_S)
+            await settled(lambda: len(at.hub.subscribers) == 1)
+            assert closed(at, 1013) == 1
+            await settled(lambda: connections(at) == 1)
+
+
+async def test_a_replay_waits_for_its_reader_and_is_ended_when_that_never_reads():
+    """Catching up is never hurried: only a page waits in memory, and a stall ends it."""
+    async with served(held=2000, limits=ClientLimits(stall_s=0.5, page=100)) as at:
+        for event in at.backend.held:
+            event.data["text"] = "x" * 4096
+        with silent_peer(at.port, {"type": "subscribe", "id": 1, "topics": ["note"], "after": 0}):
+            await settled(lambda: len(at.hub.subscribers) == 1)
+            (subscriber,) = at.hub.subscribers
+            await settled(lambda: subscriber.outbox.events > 0)
+            most = 0
+            while at.hub.subscribers:
+                most = max(most, subscriber.outbox.events)
+                await asyncio.sleep(0.01)
+            assert 0 < most <= 200
+            assert closed(at, 1013) == 1
+
+
+async def test_a_slow_reader_is_told_what_it_missed():
+    """`lagged` counts the lossy messages that were overwritten; the durable ones all come."""
+    async with served() as at, at.open(max_queue=1) as connection:
+        await received(connection)
+        await said(connection, {"type": "subscribe", "id": 1, "topics": ["preview", "note"]})
+        sent = 0
+        (subscriber,) = at.hub.subscribers
+        while not subscriber.outbox.dropped:
+            at.hub.publish_lossy({"topic": "preview", "camera": "dock", "jpeg": b"x" * 100_000, "n": sent})
+            sent += 1
+            await asyncio.sleep(0)
+        at.happen()
+        at.happen()
+        seen = [await received(connection)]
+        while seen[-1]["type"] != "lagged":
+            seen.append(await received(connection))
+        assert [message["seq"] for message in seen if message["type"] == "note"] == [1, 2]
+        last = await received(connection)
+        assert last["n"] == sent - 1
+        previews = 1 + sum(message["type"] == "preview" for message in seen)
+        assert previews + seen[-1]["dropped"]["preview"] == sent
+
+
+async def test_a_client_that_asks_and_never_reads_is_not_read_either():
+    """Replies are bounded: past the bound no request is taken."""
+    async with served(limits=ClientLimits(message_burst=10**6, stall_s=1), outbox=OutboxLimits(replies=8)) as at:
+        requests = [{"type": "ping", "id": n, "x": "x" * 50} for n in range(1000)]
+        listing = [{"type": "events.list", "id": n, "limit": 1000} for n in range(50)]
+        for _ in range(1000):
+            at.backend.happen(text="x" * 500)
+        with silent_peer(at.port, *listing, *requests):
+            await settled(lambda: len(at.hub.subscribers) == 1)
+            (subscriber,) = at.hub.subscribers
+            await settled(lambda: not subscriber.outbox.room_for_replies)
+            assert len(subscriber.outbox._replies) == 8
+            await settled(lambda: not at.hub.subscribers)
+            assert closed(at, 1013) == 1
+
+
+def closed(at, code: int) -> float:
+    return at.service.metrics.closed.labels(str(code))._value.get()
+
+
+def connections(at) -> int:
+    """Sockets of this process that are connected to the served port, seen from the server's side."""
+    import psutil
+
+    here = psutil.Process().net_connections("tcp")
+    return sum(each.status == "ESTABLISHED" and each.laddr.port == at.port for each in here)
+
+
+# the end
+
+
+async def test_a_client_that_vanishes_leaves_nothing_behind():
+    async with served() as at:
+        async with at.open() as connection:
+            await received(connection)
+            connection.transport.abort()
+        await settled(lambda: not at.hub.subscribers)
+        assert at.service.metrics.clients.labels("vigil.v1.json")._value.get() == 0
+
+
+async def test_a_replay_that_loses_its_store_is_closed_with_1013():
+    async with served(held=1000) as at, wire_client(at.url) as client:
+        await client.request("subscribe", topics=["note"], cameras="*", after=0)
+        at.backend.away = True
+        assert (await client.until(lambda message: message["type"] == "closed"))[-1]
+        assert client.closed.rcvd.code == 1013
+
+
+async def test_the_end_is_announced():
+    """`go_away`, then 1001."""
+    async with served() as at, wire_client(at.url) as client:
+        at.hub.go_away(100)
+        assert (await client.until(lambda message: message["type"] == "go_away"))[-1]["time_left_ms"] == 100
+        at.hub.end_all(Ending(1001, "going away"))
+        await client.until(lambda message: message["type"] == "closed")
+        assert client.closed.rcvd.code == 1001
+
+
+def test_the_client_side_imports_no_torch():
+    """Nor transformers, nor a decoder, nor Redis."""
+    script = (
+        "import sys, clients.protocols.http, clients.protocols.websocket, clients.sdk;"
+        "print([m for m in ('torch', 'transformers', 'av', 'redis') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,164 @@
+"""Whatever order frames, questions, rules, arrivals and departures come in, the memories stay bounded and apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memory.pool import SlabPool
+from streaming.engine import Engine, EngineSettings
+from streaming.models import VisionLanguageModel
+from streaming.types import Ask, AskStatus, CameraSettings, Check, StepPlan
+
+from .recorder import Recorder
+from .scenes import frame, visited, yard
+
+CAMERAS = ("a", "b", "c")
+QUESTION = (("r", "Is a person at the door?"),)
+
+cameras = st.sampled_from(CAMERAS)
+operations = st.one_of(
+    st.tuples(st.just("frames"), st.sets(cameras, min_size=1), st.integers(-1, 14)),
+    st.tuples(st.just("frames"), st.sets(cameras, min_size=1), st.integers(-1, 14)),
+    st.tuples(st.just("ask"), cameras, st.integers(1, 12)),
+    st.tuples(st.just("advance"), st.integers(1, 4)),
+    st.tuples(st.just("cancel"), st.integers(0, 20)),
+    st.tuples(st.just("check"), cameras),
+    st.tuples(st.just("open"), cameras, st.integers(85, 140), st.sampled_from(["feature", "none"])),
+    st.tuples(st.just("close"), cameras),
+    st.tuples(st.just("forget"), cameras),
+)
+
+
+class Life:
+    """An engine under arbitrary operations; every row that nobody may read holds NaN, and the recorder asserts no NaN."""
+
+    def __init__(self, model: VisionLanguageModel) -> None:
+        self.engine = Engine(
+            Recorder(model),  # type: ignore[arg-type]  # delegates the rest
+            settings=EngineSettings(
+                max_cameras=2,
+                max_asks=2,
+                spare_slabs=1,
+                max_budget_tokens=140,
+                max_check_tokens=64,
+                max_question_tokens=64,
+                max_answer_tokens=12,
+                rebase_at=300,
+            ),
+        )
+        self.seq = 0
+        self.asks: dict[str, str] = {}  # id → camera of questions not yet ended
+
+    def do(self, operation: tuple[Any, ...]) -> None:
+        kind, *rest = operation
+        getattr(self, f"on_{kind}")(*rest)
+        self.engine.check()
+        self.poison()
+
+    def step(self, plan: StepPlan) -> None:
+        result = self.engine.step(plan)
+        for answer in result.answers:
+            assert answer.ask in self.asks
+            if answer.status is not AskStatus.RUNNING:
+                del self.asks[answer.ask]
+        for check in result.checks:
+            assert check.p is None or 0.0 <= check.p <= 1.0
+
+    def on_frames(self, names: set[str], cell: int) -> None:
+        self.seq += 1
+        image = yard(noise=self.seq) if cell < 0 else visited(cell, noise=self.seq)
+        self.step(StepPlan(frames=tuple(frame(name, self.seq, image) for name in sorted(names))))
+
+    def on_ask(self, camera: str, tokens: int) -> None:
+        self.seq += 1
+        self.asks[f"q{self.seq}"] = camera
+        self.step(StepPlan(start=(Ask(f"q{self.seq}", camera, "What?", max_tokens=tokens),)))
+
+    def on_advance(self, tokens: int) -> None:
+        self.step(StepPlan(advance=tuple(self.asks), decode_tokens=tokens))
+
+    def on_cancel(self, number: int) -> None:
+        self.step(StepPlan(cancel=tuple(list(self.asks)[number : number + 1])))
+
+    def on_check(self, camera: str) -> None:
+        self.step(StepPlan(checks=(Check(camera, QUESTION),)))
+
+    def on_open(self, camera: str, budget: int, drop: str) -> None:
+        if camera not in self.engine.cameras and len(self.engine.cameras) < 2:
+            self.engine.open(CameraSettings(camera, budget_tokens=budget, drop=drop))
+
+    def on_close(self, camera: str) -> None:
+        if camera in self.engine.cameras:
+            self.engine.close(camera)
+
+    def on_forget(self, camera: str) -> None:
+        if camera in self.engine.cameras:
+            self.engine.forget(camera)
+
+    def readable(self) -> dict[int, int]:
+        """How many leading rows of every slab someone may read."""
+        rows: dict[int, int] = {}
+        for view in self.engine._views.values():
+            rows[view.kv.slab] = len(view.kv)
+        for fork in self.engine._answers.forks:
+            rows[fork.slab] = max(rows.get(fork.slab, 0), fork.rows)
+        return rows
+
+    def poison(self) -> None:
+        rows = self.readable()
+        poison(self.engine._pool, rows)
+        poison(self.engine._answers._suffixes, {fork._suffix: fork.own for fork in self.engine._answers.forks})
+
+    def isolated(self) -> None:
+        """No camera's rule changes a bit when all other cameras' rows turn to NaN."""
+        for camera in self.engine.cameras:
+            plan = StepPlan(checks=(Check(camera, QUESTION),))
+            before = self.engine.step(plan).checks[0].p
+            pool, slab = self.engine._pool, self.engine._views[camera].kv.slab
+            keys, values = pool.keys.clone(), pool.values.clone()
+            poison(pool, {slab: len(self.engine._views[camera].kv)})
+            assert self.engine.step(plan).checks[0].p == before
+            pool.keys.copy_(keys)
+            pool.values.copy_(values)
+
+
+@torch.inference_mode()
+def poison(pool: SlabPool, readable: dict[int, int]) -> None:
+    for slab in range(pool.total):
+        pool.keys[slab, :, :, readable.get(slab, 0) :] = float("nan")
+        pool.values[slab, :, :, readable.get(slab, 0) :] = float("nan")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(operations, min_size=5, max_size=40))
+def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel, life: list[tuple[Any, ...]]) -> None:
+    """
+    After every operation: no memory beyond its budget, free + used == total, no row read that is not the camera's own.
+    """
+    engine = Life(tiny)
+    engine.do(("open", "a", 120, "none"))
+    engine.do(("open", "b", 100, "feature"))
+    for operation in life:
+        engine.do(operation)
+    engine.isolated()
+    for camera in engine.engine.cameras:
+        engine.engine.close(camera)
+    engine.step(StepPlan())
+    engine.engine.check()
+    assert engine.asks == {}
+    assert (engine.engine._pool.used, engine.engine._answers._suffixes.used) == (0, 0)
+
+
+def test_the_poison_is_noticed(tiny: VisionLanguageModel) -> None:
+    """The property above can fail: a readable row that holds NaN trips the recorder."""
+    life = Life(tiny)
+    life.do(("open", "a", 120, "none"))
+    life.do(("frames", {"a"}, 3))
+    poison(life.engine._pool, {life.engine._views["a"].kv.slab: 1})
+    with pytest.raises(AssertionError, match="garbage"):
+        life.do(("check", "a"))
