@@ -18,15 +18,16 @@ class SlabPool:
     """
     `slabs` slabs of `rows` rows. Allocates all device memory at once and never again.
 
-    keys, values: [slabs, layers, kv_heads, rows, head_dim]; rows that nobody wrote hold garbage and are never read.
+    keys, values: [slabs, layers, kv_heads, rows, head_dim]; rows that nobody wrote are never read.
     """
 
     def __init__(self, shape: KVShape, *, slabs: int, rows: int) -> None:
         size = (slabs, shape.layers, shape.kv_heads, rows, shape.head_dim)
         self.shape = shape
         self.rows = rows
-        self.keys: Tensor = torch.empty(size, dtype=shape.dtype, device=shape.device)
-        self.values: Tensor = torch.empty(size, dtype=shape.dtype, device=shape.device)
+        # zeros, not empty: the pages are there from the start, so that memory is short now or never
+        self.keys: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device)
+        self.values: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device)
         self._readers = [0] * slabs
         self._free = list(range(slabs))[::-1]
 

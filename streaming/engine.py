@@ -150,10 +150,6 @@ class Engine:
         except ValueError as error:
             raise StreamingError(str(error)) from error
         self._drops[settings.drop] = rule  # one rule for all its cameras, so that it decides over them in one operation
-        if self._pool.free == 0:  # slabs of closed cameras, held by questions
-            self._answers.fail(
-                "its memory was given to another camera", where=lambda ask, _: ask.camera not in self._views
-            )
         try:
             kv = KV(self._pool, budget=settings.budget_tokens)
         except PoolExhausted:

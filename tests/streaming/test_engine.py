@@ -149,7 +149,11 @@ def test_streamed_text_is_the_text_of_the_greedy_answer(make: MakeEngine, tiny: 
 
 def test_many_questions_at_once_answer_as_each_alone(make: MakeEngine) -> None:
     """Different cameras, lengths and starting steps share their forwards without seeing each other."""
-    questions = {"a": ("yard", "What?"), "b": ("dock", "Is there a car in the road, and which colour?"), "c": ("yard", "Who?")}
+    questions = {
+        "a": ("yard", "What?"),
+        "b": ("dock", "Is there a car in the road, and which colour?"),
+        "c": ("yard", "Who?"),
+    }
 
     def run(ids: str) -> dict[str, str]:
         engine = make("yard", "dock")

@@ -200,7 +200,9 @@ def test_window_compaction_is_stock_attention_over_the_surviving_rows(tiny: Visi
             before = i
             break
     assert before > 2
-    survivors = np.flatnonzero(np.isin(held.pos.sum(axis=0), kv.meta.pos.sum(axis=0)) & np.isin(held.frame, kv.meta.frame))
+    survivors = np.flatnonzero(
+        np.isin(held.pos.sum(axis=0), kv.meta.pos.sum(axis=0)) & np.isin(held.frame, kv.meta.frame)
+    )
     layouts, pixels, thw, _ = stock_inputs(tiny, images[: before + 1], "repeat")
     assert 0 < len(survivors) < len(held)
     with torch.inference_mode():

@@ -8,9 +8,7 @@ from memory import policies
 from memory.policies import room_for
 
 
-@given(
-    used=st.integers(0, 500), budget=st.integers(1, 500), incoming=st.integers(0, 500), low=st.floats(0, 1)
-)
+@given(used=st.integers(0, 500), budget=st.integers(1, 500), incoming=st.integers(0, 500), low=st.floats(0, 1))
 def test_room_is_made_only_when_needed_and_then_enough(used: int, budget: int, incoming: int, low: float) -> None:
     """None iff everything fits; else what remains and what comes fit together, where that is possible at all."""
     room = room_for(incoming, used=used, budget=budget, low=low)
