@@ -56,7 +56,7 @@ def store_children(config: Config) -> tuple[list[ChildSpec], Config]:
 
 
 def serving(host: str, port: int) -> Callable[[], Awaitable[bool]]:
-    """A question that is answered True once an HTTP server replies there; a socket that merely listens is not enough."""
+    """A question, answered True once an HTTP server replies there; a socket that merely listens is not enough."""
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
 
     async def ready() -> bool:

@@ -37,14 +37,20 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(token.app, name="token")
 
 
+def print_version(wanted: bool) -> None:
+    if wanted:
+        version.print_version(as_json=False)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    ctx: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=print_version)
+    ] = False,
 ) -> None:
-    if show_version:
-        version.print_version(as_json=False)
-        ctx.exit()
+    """Options that hold for no command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,9 @@ means "choose for me" and each setting says what is chosen. Importing this modul
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -86,7 +88,10 @@ class Engine:
     max_cameras: Annotated[int, Positive] = 16
     max_asks: Annotated[int, Positive] = 4
     frames_per_step: Annotated[int, Positive] = 16
+    max_pixels: Annotated[int, Between(32 * 32)] = 448 * 448
     pairing: Literal["repeat", "pair"] = "repeat"
+    low_watermark: Annotated[float, Between(0.1, 1)] = 0.9
+    threads: Annotated[int, Between(0)] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Camera:
 
     budget_tokens: Annotated[int, Between(64)] = 4096
     drop: str = "feature"
+    drop_threshold: Share = 0.5
     policy: str = "window"
     blind_std: Annotated[float, Between(0, 128)] = 2.0
     blind_s: Seconds = 3.0
@@ -106,6 +112,9 @@ class Camera:
     def __post_init__(self) -> None:
         if self.lag_off >= self.lag_on:
             raise ValueError(f"lag_off ({self.lag_off:g}) must be below lag_on ({self.lag_on:g})")
+        for name, package in (("drop", "streaming.drop"), ("policy", "memory.policies")):
+            if (kind := getattr(self, name)) not in (known := kinds(package)):
+                raise ValueError(f"{name} is {kind!r}; there are {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +262,14 @@ def read(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def kinds(package: str) -> list[str]:
+    """The kinds that a folder of modules offers, by file name: nothing of it is imported."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    found = (module.name for module in pkgutil.iter_modules(spec.submodule_search_locations))
+    return sorted(name for name in found if name != "base" and not name.startswith("_"))
 
 
 def absolute(text: str) -> Path:

@@ -184,6 +184,8 @@ class Demo:
 
     async def _take(self, vigil: Vigil, rule: RuleSpec, message: Mapping[str, Any]) -> None:
         kind, shown = message["type"], self._shown
+        if kind == "lagged":  # values of p that nobody waited for
+            return
         if kind == "trace":
             placed = None if self._thresholds is None else self._thresholds.take(message["p"])
             if placed is not None:

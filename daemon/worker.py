@@ -1,8 +1,8 @@
 """
 The worker process: cameras in, events out.
 
-This file starts everything that runs in a worker: the accelerator thread, the event loop's tasks, and through the roster
-two threads a camera. What they do stands in `cameras`, `stepper`, `session`, `outbox`.
+This file starts everything that runs in a worker: the accelerator thread, the event loop's tasks, and through the
+roster two threads a camera. What they do stands in `cameras`, `stepper`, `session`, `outbox`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ MS = 1_000_000
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """
-    stats_s: period of `stats`, previews and counters. preview_px: the long side of a preview. jpeg_quality: of evidence.
+    stats_s: period of `stats`, previews and counters.
+    preview_px: the long side of a preview. jpeg_quality: of evidence.
     heartbeat_s: how often the worker says that it lives; it counts as gone after three of them.
     reconcile_s: how often specifications are read even when nothing has announced a change.
     ask_ttl_s: a question older than this when a worker finds it is answered `failed` instead of late.
@@ -152,7 +153,8 @@ class Worker:
             on_delivered=self._on_delivered,
             on_fenced=self._on_fenced,
         )
-        self._scheduler = Scheduler(settings.scheduler)
+        most = min(settings.scheduler.max_running, settings.engine.max_asks)
+        self._scheduler = Scheduler(replace(settings.scheduler, max_running=most))
         self._roster = Roster(
             store,
             engine,

@@ -152,9 +152,9 @@ class Engine:
         self._drops[settings.drop] = rule  # one rule for all its cameras, so that it decides over them in one operation
         try:
             kv = KV(self._pool, budget=settings.budget_tokens)
-        except PoolExhausted:
+        except PoolExhausted:  # questions hold what cameras have moved away from
             self._answers.fail(
-                "its memory was needed for another camera", where=lambda _, fork: not self._live(fork.slab)
+                "the memory it read was needed for another camera", where=lambda _, fork: not self._live(fork.slab)
             )
             kv = KV(self._pool, budget=settings.budget_tokens)
         self._prompt(kv)

@@ -36,6 +36,7 @@ SUMMARY: Final = "frame to decision: latency, tokens, drops and memory with 1, 4
 CAMERAS: Final = (1, 4, 16)
 FPS: Final = 2.0
 STAGGER_S: Final = 1 / FPS / max(CAMERAS)  # cameras of a site don't tick together
+RULE: Final = "Is there a person in the yard?"
 START_S: Final = 120.0
 SLOT: Final = "bench"
 
@@ -214,7 +215,7 @@ async def add_camera(store: Store, number: int, seed: int) -> None:
     camera = f"cam{number:02d}"
     source = f"synthetic:yard?seed={1000 * seed + number}"
     await store.put_camera(CameraSpec(id=camera, source=source, fps=FPS), expect="new")
-    rule = RuleSpec(id=f"r_{camera}", camera=camera, ask="Is there a person in the yard?", hold_s=0, cooldown_s=0)
+    rule = RuleSpec(id=f"r_{camera}", camera=camera, ask=RULE, on=0.2, off=0.1, hold_s=0, cooldown_s=0)  # alerts flow
     await store.put_rule(rule, expect="new")
 
 

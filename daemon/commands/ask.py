@@ -29,9 +29,13 @@ def register(app: typer.Typer) -> None:
         """Ask a camera about what it sees and remembers. With --json: each piece, then the whole answer."""
         terminal = Terminal(as_json)
 
+        said = ""
+
         async def main(vigil: Vigil) -> Answer:
+            nonlocal said
             asking = await vigil.ask(camera, question, max_tokens=max_tokens)
             async for piece in asking:
+                said += piece
                 if as_json:
                     terminal.item({"type": "answer.delta", "ask": asking.ask, "text": piece})
                 else:
@@ -43,7 +47,7 @@ def register(app: typer.Typer) -> None:
         if as_json:
             terminal.item({"type": "answer.done", **msgspec.to_builtins(answer)})
         else:
-            sys.stdout.write("\n")
+            sys.stdout.write(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
             terminal.say(footnote(answer), style="dim")
         if answer.status != "completed":
             reason = f": {answer.reason}" if answer.reason else ""

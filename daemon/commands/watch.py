@@ -62,6 +62,8 @@ async def look(vigil: Vigil, rule: RuleSpec, after: int, terminal: Terminal, *, 
                     continue
                 if terminal.json:
                     terminal.item(message)
+                elif message["type"] == "lagged":
+                    continue
                 elif message["type"] == "trace":
                     live.update(meter(message, rule), refresh=live.is_started and terminal.console.is_terminal)
                 else:

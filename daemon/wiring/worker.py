@@ -19,7 +19,7 @@ from streaming.trigger import TriggerSettings
 
 def worker_settings(config: Config) -> WorkerSettings:
     """What a worker runs with under this configuration."""
-    camera, rules, store = config.camera, config.rules, config.store
+    camera, engine, rules, store = config.camera, config.engine, config.rules, config.store
     session = SessionSettings(
         recheck_s=rules.recheck_s,
         blind_std=camera.blind_std,
@@ -47,9 +47,16 @@ def worker_settings(config: Config) -> WorkerSettings:
         events_max=store.max_events,
         events_max_age_s=store.max_event_age_s,
         engine=EngineSettings(
-            max_cameras=config.engine.max_cameras, max_asks=config.engine.max_asks, pairing=config.engine.pairing
+            max_cameras=engine.max_cameras,
+            max_asks=engine.max_asks,
+            max_budget_tokens=camera.budget_tokens,
+            max_pixels=engine.max_pixels,
+            pairing=engine.pairing,
+            low_watermark=engine.low_watermark,
+            threads=engine.threads,
+            drop_options={"feature": {"threshold": camera.drop_threshold}},
         ),
-        scheduler=SchedulerSettings(max_frames=config.engine.frames_per_step, max_running=config.engine.max_asks),
+        scheduler=SchedulerSettings(max_frames=engine.frames_per_step, max_running=engine.max_asks),
         roster=roster,
         outbox=OutboxSettings(max_events=config.worker.outbox_events),
     )

@@ -71,6 +71,11 @@ class Picture(Protocol):
     def keyframe(self) -> bool: ...
 
     @property
+    def skipped(self) -> int:
+        """How many pictures right before this one were passed over undecoded, because the reader was late."""
+        ...
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) as sent, before any scaling."""
         ...
@@ -119,6 +124,7 @@ class Rendered:
     draw: DrawImage = field(repr=False, compare=False)
     age_ns: int = 0
     keyframe: bool = True
+    skipped: int = 0
 
     def image(self) -> Image:
         return self.draw()

@@ -36,12 +36,14 @@ _SETTLED_NS = 5 * NS_PER_S  # a connection that gave pictures this long was a go
 @dataclass(frozen=True, slots=True)
 class CaptureCounters:
     """
-    decoded, sampled: pictures since the start.  connections: openings that gave a picture.  failures: ended otherwise.
+    decoded, sampled: pictures since the start.  skipped: passed over undecoded, to catch up.
+    connections: openings that gave a picture.  failures: attempts that ended in an error.
     fps_in: pictures a second that the source sends, 0 while unknown.  width, height: of the newest picture.
     """
 
     decoded: int = 0
     sampled: int = 0
+    skipped: int = 0
     connections: int = 0
     failures: int = 0
     fps_in: float = 0.0
@@ -208,6 +210,7 @@ class Capture:
             self._counters = replace(
                 count,
                 decoded=count.decoded + 1,
+                skipped=count.skipped + picture.skipped,
                 connections=count.connections + first,
                 fps_in=fps_in or count.fps_in,
                 width=width,

@@ -43,6 +43,7 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
     decoder = _Decoder(source, limits, shown)
     times = PtsMap()
     backlog = Backlog(max_lag_s=limits.max_lag_s)
+    dropped = 0
     timestamps = source.container.format.name not in WITHOUT_PTS
     silent_since_ns = ready_ns = clock.monotonic_ns()
     for packet in source.container.demux():
@@ -64,9 +65,10 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
         if verdict is Verdict.RESTART:
             times.restart()
         for frame in decoder.decode(packet):
-            silent_since_ns = now_ns
             pts = pts_ns(frame) if timestamps else None
-            yield Decoded(pts, frame, convert, age_ns=times.age_ns(pts, now_ns))
+            skipped, dropped = backlog.dropped - dropped, backlog.dropped
+            yield Decoded(pts, frame, convert, times.age_ns(pts, now_ns), skipped)
+            silent_since_ns = clock.monotonic_ns()  # whoever took the picture may have taken its time
         ready_ns = clock.monotonic_ns()
     raise SourceLost(f"{shown}: the far side closed the connection")
 

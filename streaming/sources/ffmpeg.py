@@ -93,6 +93,7 @@ class Decoded:
     frame: VideoFrame = field(repr=False, compare=False)
     convert: Convert = field(repr=False, compare=False)
     age_ns: int = 0
+    skipped: int = 0
 
     @property
     def keyframe(self) -> bool:

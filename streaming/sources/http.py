@@ -53,6 +53,8 @@ class HttpSource:
                 opening = False
                 if is_recording(source):
                     yield from Playback(self._reading).once(source)
+                    if source.container.duration is None and not self._closing.is_set():
+                        raise SourceLost(f"{redact(self._url)}: the live playlist came to its end")
                 else:
                     yield from live(source, self._reading)
         except SourceError as error:

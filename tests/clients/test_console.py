@@ -296,7 +296,8 @@ def columns(page: Page) -> int:
 
 def test_nothing_moves_by_itself(daemon, page):
     """While pictures, figures and curves stream in the layout stands still, and the page never scrolls sideways."""
-    daemon.camera("still")
+    for camera in ("still", "beside", "besides"):
+        daemon.camera(camera)
     daemon.rule("r_still", "still", "Is anything moving?")
     for width_px in (1440, 390):
         opened(page, daemon, width_px=width_px)

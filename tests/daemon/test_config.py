@@ -66,6 +66,8 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
         (b"[rules]\nbudget_tokens = 1\n", "line 2: there is no setting rules.budget_tokens; did you mean 'camera.budg"),
         (b"[camera]\nlag_on = 0.1\nlag_off = 0.2\n", "lag_off (0.2) must be below lag_on (0.1)"),
         (b"[limits]\nretry_failed_s = 61\n", "line 2: limits.retry_failed_s must be a number between 0.001 and 60"),
+        (b"[camera]\ndrop = 'featur'\n", "drop is 'featur'; there are feature, none"),
+        (b"[camera]\npolicy = 'base'\n", "policy is 'base'; there are window"),
         (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )
@@ -105,6 +107,16 @@ def test_empty_folders_are_chosen(tmp_path: Path) -> None:
     assert load(environ={}, flags={"media.dir": "~/clips"}).media_dir == Path.home() / "clips"
     assert load(environ={}).data_dir.is_absolute()
     assert load(environ={}, flags={"data.dir": "here"}).data_dir == Path.cwd() / "here"
+
+
+def test_kinds_are_the_modules_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new drop rule or policy is a new file, and can be named at once; its interface and private files cannot."""
+    package = tmp_path / "shelf"
+    package.mkdir()
+    for name in ("__init__", "base", "_private", "merge", "window"):
+        (package / f"{name}.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert config.kinds("shelf") == ["merge", "window"]
 
 
 @pytest.mark.parametrize(

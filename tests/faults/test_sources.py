@@ -1,7 +1,9 @@
 """A camera that dies, freezes, drips and comes back, against a real RTSP server; and what all that costs in memory."""
 
 import gc
+import itertools
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import psutil
@@ -9,7 +11,7 @@ import pytest
 
 from streaming.clock import NS_PER_S, SystemClock
 from streaming.mailbox import Mailbox
-from streaming.sources import Capture
+from streaming.sources import Capture, open_source
 from streaming.types import CameraState as State
 from tests.peers.rtsp import RtspServer, why_not
 from tests.streaming.sources.media import QUICK, video
@@ -81,6 +83,21 @@ def test_a_short_freeze_needs_no_new_connection_and_leaves_no_lag(camera):
         newest = watched.until_frames(3)
         assert watched.capture.counters.connections == 1
     assert all(frame.seen_ns - frame.pts_ns < NS_PER_S for frame in newest)
+
+
+@needs_rtsp
+def test_a_reader_that_was_held_up_catches_up_without_decoding(camera):
+    """Three seconds of pictures pile up behind a busy core: all but the newest are passed over, and counted."""
+    with closing(open_source(camera.url(), fps=2, limits=QUICK).frames()) as frames:
+        fresh = list(itertools.islice(frames, 20))[-1]
+        busy = time.monotonic() + 3
+        while time.monotonic() < busy:
+            sum(range(10_000))
+        after = list(itertools.islice(frames, 12))
+    assert fresh.age_ns < NS_PER_S
+    assert sum(picture.skipped for picture in after) >= 10
+    assert after[-1].age_ns < NS_PER_S
+    assert all(picture.age_ns <= QUICK.max_lag_s * NS_PER_S for picture in after)
 
 
 @needs_rtsp

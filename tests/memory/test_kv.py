@@ -95,7 +95,7 @@ def test_a_fork_sees_its_prefix_and_its_own_rows() -> None:
     fork = kv.fork(suffixes)
     append(kv, [3], [8])
     for number in (50.0, 51.0):
-        parts = [fork.extend(layer, torch.full((2, 1, 8), number), torch.zeros(2, 1, 8)) for layer in range(2)][0]
+        parts, _ = (fork.extend(layer, torch.full((2, 1, 8), number), torch.zeros(2, 1, 8)) for layer in range(2))
         fork.commit(1)
     assert parts[0][0][0, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
     assert parts[1][0][0, :, 0].tolist() == [50, 51]

@@ -346,6 +346,17 @@ def test_a_question_survives_compaction_on_a_spare_slab(make: MakeEngine) -> Non
     assert texts[0] == texts[1]
 
 
+def test_a_new_camera_takes_the_slab_that_only_a_question_still_reads(make: MakeEngine) -> None:
+    """Admission counts cameras, so a question that holds an old slab yields."""
+    engine = make("yard", max_cameras=2, spare_slabs=0)
+    show(engine, "yard", 0, yard(), start=(Ask("q", "yard", "What?"),))
+    engine.forget("yard")
+    engine.open(CameraSettings("dock"))
+    engine.check()
+    (answer,) = engine.step(StepPlan(advance=("q",))).answers
+    assert (answer.status, answer.reason) == (AskStatus.FAILED, "the memory it read was needed for another camera")
+
+
 def test_a_plan_with_two_frames_of_a_camera_is_refused_before_anything_runs(make: MakeEngine) -> None:
     engine = make("yard")
     before = engine.memory("yard")

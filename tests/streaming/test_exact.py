@@ -67,6 +67,11 @@ def stock_logits(stock: Any, model: VisionLanguageModel, layouts: list[Layout], 
     return output.logits[0]
 
 
+def joined(features: Any) -> Tensor:
+    """Features of all pictures; transformers hands them out in one piece or in one per picture, by version."""
+    return features if isinstance(features, Tensor) else torch.cat(list(features))
+
+
 def ids_of(layouts: list[Layout]) -> list[int]:
     return [int(token) for layout in layouts for token in layout.ids]
 
@@ -97,7 +102,7 @@ def test_64_frames_with_token_drop_equal_the_stock_language_model_over_the_kept_
     layouts, pixels, thw, (h, w) = stock_inputs(tiny, images, "repeat")
     with torch.inference_mode():
         vision = stock.model.get_video_features(pixels, thw, return_dict=True)
-        embeds, deepstack = torch.cat(vision.pooler_output), [torch.cat(list(f)) for f in vision.deepstack_features]
+        embeds, deepstack = joined(vision.pooler_output), [joined(f) for f in vision.deepstack_features]
         # the paper's rule, once more and token by token
         cells = embeds.view(len(images), h * w, -1)
         similar = torch.cosine_similarity(cells[1:], cells[:-1], dim=-1)
@@ -207,7 +212,7 @@ def test_window_compaction_is_stock_attention_over_the_surviving_rows(tiny: Visi
     assert 0 < len(survivors) < len(held)
     with torch.inference_mode():
         vision = stock.model.get_video_features(pixels, thw, return_dict=True)
-        embeds, deepstack = torch.cat(vision.pooler_output), [torch.cat(list(f)) for f in vision.deepstack_features]
+        embeds, deepstack = joined(vision.pooler_output), [joined(f) for f in vision.deepstack_features]
         ids = torch.tensor([[*tiny.dialogue.head, *ids_of(layouts)]])
         is_video = ids == stock.config.video_token_id
         inputs = stock.get_input_embeddings()(ids)

@@ -62,7 +62,7 @@ export class AskBox {
     setAttribute(this.#panel, "data-running", running);
     setAttribute(this.#answer, "aria-busy", running ? "true" : "false"); // said once, when it is whole
     setText(this.#asked, entry.question);
-    setText(this.#answer, entry.text || (running ? "" : "No words came."));
+    setText(this.#answer, entry.text.trimStart() || (running ? "" : "No words came."));
     setAttribute(this.#stop, "hidden", !running);
     setText(this.#facts, running ? "" : facts(entry.done, now));
   }

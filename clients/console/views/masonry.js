@@ -23,7 +23,7 @@ export class Masonry {
     const cards = [...this.#grid.children];
     for (const card of cards) card.style.gridColumnStart = ""; // else the old columns would be counted as well
     const style = getComputedStyle(this.#grid);
-    const columns = style.gridTemplateColumns.split(" ").length;
+    const columns = style.gridTemplateColumns.split(" ").filter((width) => width !== "0px").length; // auto-fit
     this.#gap_px = parseFloat(style.columnGap) || 0;
     for (const [index, card] of cards.entries()) {
       card.style.gridColumnStart = String((index % columns) + 1);

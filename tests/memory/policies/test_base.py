@@ -18,10 +18,10 @@ def test_room_is_made_only_when_needed_and_then_enough(used: int, budget: int, i
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no memory policy 'magic'; there are: .*window"):
+    with pytest.raises(ValueError, match=r"no memory policy 'magic'; there are: .*window"):
         policies.create("magic")
 
 
 def test_an_unknown_option_names_the_policy() -> None:
-    with pytest.raises(ValueError, match="memory policy 'window'.*width"):
+    with pytest.raises(ValueError, match=r"memory policy 'window'.*width"):
         policies.create("window", width=3)

@@ -69,5 +69,5 @@ def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
 def test_unknown_rules_and_options_are_named() -> None:
     with pytest.raises(ValueError, match="no drop rule 'magic'; there are: feature, none"):
         drop.create("magic")
-    with pytest.raises(ValueError, match="drop rule 'feature'.*tau"):
+    with pytest.raises(ValueError, match=r"drop rule 'feature'.*tau"):
         drop.create("feature", tau=1)

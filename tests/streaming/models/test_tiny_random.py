@@ -52,15 +52,15 @@ def test_tokens_stay_with_their_cell(tiny: VisionLanguageModel) -> None:
 
 @torch.inference_mode()
 def test_pictures_in_one_call_are_encoded_as_alone(tiny: VisionLanguageModel) -> None:
-    """Different sizes side by side, to 1e-5, DeepStack features too."""
+    """Different sizes side by side, to fp32 rounding, DeepStack features too."""
     grids = [patchify([image, image], tiny.vision) for image in (yard(), yard()[:, :96].copy(), visited(3))]
     assert len({grid.hw for grid in grids}) == 2
     for together, grid in zip(tiny.encode(grids), grids, strict=True):
         (alone,) = tiny.encode([grid])
         assert together.hw == grid.hw
-        assert (together.embeds - alone.embeds).abs().max() < 1e-5
+        assert (together.embeds - alone.embeds).abs().max() < 1e-5 * alone.embeds.abs().max()
         assert len(together.deepstack) == 1
-        assert (together.deepstack[0] - alone.deepstack[0]).abs().max() < 1e-5
+        assert (together.deepstack[0] - alone.deepstack[0]).abs().max() < 1e-5 * alone.deepstack[0].abs().max()
 
 
 @pytest.mark.parametrize("start", [0, 4711])

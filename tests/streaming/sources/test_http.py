@@ -118,6 +118,22 @@ def test_hls_plays_its_segments_evenly(media):
         assert (clock.monotonic_ns() - began) / NS_PER_S >= 1.7
 
 
+def test_a_live_playlist_that_does_not_go_on_is_lost_and_not_ended(media):
+    """Without an end mark there must be more to come: when there is not, the camera is tried again."""
+    segment = (media / "short.ts").read_bytes()
+    playlist = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\none.ts\n"
+    routes = {
+        "/cam.m3u8": lambda exchange: exchange.reply(playlist, "application/vnd.apple.mpegurl"),
+        "/one.ts": lambda exchange: exchange.reply(segment, "video/mp2t"),
+    }
+    pictures = []
+    with WebCamera(routes) as camera:
+        frames = look(camera.url("/cam.m3u8"))
+        with pytest.raises(SourceLost, match=r"sent no picture for|came to its end"):
+            pictures.extend(frames)
+    assert len(pictures) >= 9
+
+
 def test_timestamps_that_jump_back_an_hour_do_not_age_the_pictures(media):
     """The stream goes on over two hours ahead and one back; no picture counts as old or as from the future."""
     parts = [media / name for name in ("short.ts", "two.ts", "hour.ts")]
