@@ -34,7 +34,7 @@ RULE: Final = RuleSpec(camera=CAMERA.id, ask="Is somebody in the yard?", hold_s=
 QUESTIONS: Final = ("What is going on in the yard?", "What colour is the car?", "Who is there?", "Is the door open?")
 TOPICS: Final = ("camera", "alert", "gap", "trace")
 STAND_IN: Final = "tiny-random"
-ENOUGH_ALERTS: Final = 3
+ENOUGH_ALERTS: Final = 2
 LOG_LINES: Final = 40
 
 
@@ -117,6 +117,7 @@ class Demo:
         self._shown = Shown()
         self._thresholds = Thresholds() if config.model.name == STAND_IN else None
         self._placed = self._thresholds is None
+        self._speaking = asyncio.Lock()  # an alert does not break into an answer
 
     async def run(self) -> None:
         """The whole show. Raises CommandError: something that should have been seen was not; DaemonError."""
@@ -197,9 +198,10 @@ class Demo:
             if self._thresholds is not None:
                 self._thresholds.crossed()
         shown.kinds[kind] += 1
-        if self._terminal.json:
-            self._terminal.item(message)
-        self._terminal.say(tell(message), style=style(message))
+        async with self._speaking:
+            if self._terminal.json:
+                self._terminal.item(message)
+            self._terminal.say(tell(message), style=style(message))
         if kind == "alert.started" and shown.first_alert_s is None:
             shown.first_alert_s = self._now_s()
         if kind == "camera.state" and message["state"] == "live" and shown.live_s is None:
@@ -219,20 +221,25 @@ class Demo:
     async def _ask(self, vigil: Vigil) -> None:
         """Ask and show the answer; random weights may end an answer before its first word, then ask something else."""
         for question in QUESTIONS:
-            self._terminal.say(f"asked: {question}", style="bold")
-            asking = await vigil.ask(CAMERA.id, question, max_tokens=24)
-            pieces = [piece async for piece in asking]
-            answer = await asking.answer()
-            if answer.text.strip():
-                self._show(answer, len(pieces))
-                break
+            async with self._speaking:
+                self._terminal.say(f"asked: {question}", style="bold")
+                asking = await vigil.ask(CAMERA.id, question, max_tokens=24)
+                said = ""
+                async for piece in asking:
+                    self._terminal.piece(piece)
+                    said += piece
+                answer = await asking.answer()
+                self._terminal.piece(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
+                if answer.text.strip():
+                    self._shown.answer = answer
+                    self._conclude(answer)
+                    return
 
-    def _show(self, answer: Answer, pieces: int) -> None:
-        self._shown.answer = answer
+    def _conclude(self, answer: Answer) -> None:
         if self._terminal.json:
             self._terminal.item({"type": "answer.done", "ask": answer.ask, "text": answer.text, "usage": answer.usage})
-        after = f"{pieces} pieces, the first after {answer.usage.get('ttft_ms')} ms"
-        self._terminal.say(f"answered ({after}): {answer.text}", style="bold")
+        first, tokens = answer.usage.get("ttft_ms"), answer.usage.get("output_tokens")
+        self._terminal.say(f"{tokens} tokens, the first after {first} ms", style="dim")
 
     async def _report(self, vigil: Vigil) -> None:
         """The figures of the show and, as anyone can ask for them, of the camera."""

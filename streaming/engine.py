@@ -68,6 +68,30 @@ class EngineSettings:
     drop_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in _POSITIVE:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is below 1")
+        for name in ("spare_slabs", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: {getattr(self, name)} is negative")
+        if not 0.0 < self.low_watermark <= 1.0:
+            raise ValueError(f"low_watermark: {self.low_watermark} is outside 0..1")
+        if self.pairing not in ("repeat", "pair"):
+            raise ValueError(f"pairing: '{self.pairing}' is neither 'repeat' nor 'pair'")
+
+
+_POSITIVE = (
+    "max_cameras",
+    "max_asks",
+    "max_budget_tokens",
+    "max_question_tokens",
+    "max_answer_tokens",
+    "max_check_tokens",
+    "max_pixels",
+    "rebase_at",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import msgspec
@@ -36,19 +35,16 @@ def register(app: typer.Typer) -> None:
             asking = await vigil.ask(camera, question, max_tokens=max_tokens)
             async for piece in asking:
                 said += piece
+                terminal.piece(piece)
                 if as_json:
                     terminal.item({"type": "answer.delta", "ask": asking.ask, "text": piece})
-                else:
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
             return await asking.answer()
 
         answer = talk(url, token, main)
         if as_json:
             terminal.item({"type": "answer.done", **msgspec.to_builtins(answer)})
-        else:
-            sys.stdout.write(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
-            terminal.say(footnote(answer), style="dim")
+        terminal.piece(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
+        terminal.say(footnote(answer), style="dim")
         if answer.status != "completed":
             reason = f": {answer.reason}" if answer.reason else ""
             raise CommandError(f"the answer is {answer.status}{reason}", code=answer.status)

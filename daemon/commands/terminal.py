@@ -75,6 +75,12 @@ class Terminal:
         if not self.json:
             self.console.print(escape(text), style=style, highlight=False, soft_wrap=True)
 
+    def piece(self, text: str) -> None:
+        """A part of a line for people, at once; programs don't get it."""
+        if not self.json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     def rows(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """A table for people; programs don't get it."""
         if self.json:

@@ -22,7 +22,7 @@ class Limits:
 
     open_timeout_s: from the first packet to the address until the stream's format is known.
     read_timeout_s: without a single picture for this long, the connection counts as lost.
-    stale_s: without a picture for this long, while the connection stands, the camera is `stale`.
+    stale_s: without a picture for this long, while the connection stands, the camera is `stale`; above max_lag_s.
     max_pixels: width x height above which a picture is refused before it is decoded or converted.
     convert_max_pixels: larger pictures are scaled down to this while they are converted to RGB.
     max_input_fps: frames per media second above which a source is refused.

@@ -106,14 +106,13 @@ async def an_echo(**options):
 
 
 @pytest.mark.parametrize("chop", [None, 1], ids=["whole", "byte by byte"])
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65535, 65536, 65537])
-@pytest.mark.parametrize("opcode", [TEXT, BINARY])
-async def test_1_messages_of_every_length_form(opcode, size, chop):
-    if chop and size > 1000:
-        chop = 997  # one byte at a time is for the headers
-    async with an_echo() as at:
-        await at.send(frame(opcode, b"*" * size), chop)
-        assert await at.frame() == (opcode, b"*" * size)
+async def test_1_messages_of_every_length_form(chop):
+    async with listening(echo) as port:
+        for opcode in (TEXT, BINARY):
+            for size in (0, 1, 125, 126, 127, 128, 65535, 65536, 65537):
+                async with peer(port) as at:
+                    await at.send(frame(opcode, b"*" * size), 997 if chop and size > 1000 else chop)
+                    assert await at.frame() == (opcode, b"*" * size), (opcode, size)
 
 
 @pytest.mark.parametrize("parts", [1, 4, 4096])
@@ -160,12 +159,12 @@ async def test_9_many_messages_in_one_write_all_come_back_in_order():
 # 2 pings and pongs
 
 
-@pytest.mark.parametrize("payload", [b"", b"hello", bytes(range(125))])
-@pytest.mark.parametrize("chop", [None, 1])
-async def test_2_a_ping_is_answered_with_its_payload(payload, chop):
+@pytest.mark.parametrize("chop", [None, 1], ids=["whole", "byte by byte"])
+async def test_2_a_ping_is_answered_with_its_payload(chop):
     async with an_echo() as at:
-        await at.send(frame(PING, payload), chop)
-        assert await at.frame() == (PONG, payload)
+        for payload in (b"", b"hello", bytes(range(125))):
+            await at.send(frame(PING, payload), chop)
+            assert await at.frame() == (PONG, payload)
 
 
 async def test_2_a_ping_of_126_bytes_is_a_protocol_error():
@@ -183,22 +182,24 @@ async def test_2_pongs_nobody_asked_for_are_ignored():
 # 3 reserved bits, 4 opcodes
 
 
-@pytest.mark.parametrize("rsv", range(1, 8))
-@pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, CLOSE])
-async def test_3_reserved_bits_are_a_protocol_error(rsv, opcode):
+async def ends_with(code, cases):
+    """Each case, on a connection of its own that has echoed before, is closed by the server with this code."""
+    async with listening(echo) as port:
+        for case in cases:
+            async with peer(port) as at:
+                await at.send(frame(TEXT, b"first"))
+                assert await at.frame() == (TEXT, b"first")
+                await at.send(case)
+                assert await at.closed_with() == code, case[:20]
+
+
+async def test_3_reserved_bits_are_a_protocol_error():
     """Compression was offered, but not agreed upon."""
-    async with an_echo() as at:
-        await at.send(frame(opcode, rsv=rsv))
-        assert await at.closed_with() == 1002
+    await ends_with(1002, [frame(opcode, rsv=rsv) for opcode in (TEXT, BINARY, PING, CLOSE) for rsv in range(1, 8)])
 
 
-@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
-async def test_4_unknown_opcodes_are_a_protocol_error(opcode):
-    async with an_echo() as at:
-        await at.send(frame(TEXT, b"first"))
-        assert await at.frame() == (TEXT, b"first")
-        await at.send(frame(opcode, b"x"))
-        assert await at.closed_with() == 1002
+async def test_4_unknown_opcodes_are_a_protocol_error():
+    await ends_with(1002, [frame(opcode, b"x") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)])
 
 
 async def test_an_unmasked_frame_is_a_protocol_error():
@@ -219,21 +220,17 @@ async def test_5_control_frames_come_between_fragments():
         assert await at.frame() == (TEXT, b"fragment")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        frame(PING, b"x", fin=False),
-        frame(CONT, b"nothing to continue"),
-        frame(CONT, b"nothing to continue", fin=False),
-        frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"),
-        frame(TEXT, b"a", fin=False) + frame(BINARY, b"b"),
-    ],
-    ids=["fragmented ping", "lone end", "lone middle", "text in text", "binary in text"],
-)
-async def test_5_fragments_out_of_place_are_a_protocol_error(data):
-    async with an_echo() as at:
-        await at.send(data)
-        assert await at.closed_with() == 1002
+async def test_5_fragments_out_of_place_are_a_protocol_error():
+    await ends_with(
+        1002,
+        [
+            frame(PING, b"x", fin=False),
+            frame(CONT, b"nothing to continue"),
+            frame(CONT, b"nothing to continue", fin=False),
+            frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"),
+            frame(TEXT, b"a", fin=False) + frame(BINARY, b"b"),
+        ],
+    )
 
 
 # 6 UTF-8
@@ -242,27 +239,22 @@ GOOD = ["κόσμε", "Hello-µ@ßöäüàá-UTF-8!!", "\x00", "\ud7ff\ue000\uff
 BAD = [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"ok\x80", b"\xce\xba\xe1"]
 
 
-@pytest.mark.parametrize("text", GOOD)
-@pytest.mark.parametrize("cut", [None, 1])
-async def test_6_text_comes_back(text, cut):
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "a fragment a byte"])
+async def test_6_text_comes_back(cut):
     """Also when a character lies in several fragments."""
-    data = text.encode()
-    pieces = [data[n : n + 1] for n in range(len(data))] if cut else [data]
     async with an_echo() as at:
-        await at.send(
-            b"".join(frame(CONT if n else TEXT, each, fin=n == len(pieces) - 1) for n, each in enumerate(pieces))
-        )
-        assert await at.frame() == (TEXT, data)
+        for text in GOOD:
+            data = text.encode()
+            pieces = [data[n : n + 1] for n in range(len(data))] if cut else [data]
+            last = len(pieces) - 1
+            await at.send(b"".join(frame(CONT if n else TEXT, each, fin=n == last) for n, each in enumerate(pieces)))
+            assert await at.frame() == (TEXT, data), text
 
 
-@pytest.mark.parametrize("data", BAD)
-@pytest.mark.parametrize("fragmented", [False, True])
-async def test_6_what_is_not_utf8_is_1007(data, fragmented, caplog):
+async def test_6_what_is_not_utf8_is_1007(caplog):
     """And no traceback in the log, which a stranger could fill."""
-    frames = frame(TEXT, b"x" + data[:1], fin=False) + frame(CONT, data[1:]) if fragmented else frame(TEXT, data)
-    async with an_echo() as at:
-        await at.send(frames)
-        assert await at.closed_with() == 1007
+    await ends_with(1007, [frame(TEXT, data) for data in BAD])
+    await ends_with(1007, [frame(TEXT, b"x" + data[:1], fin=False) + frame(CONT, data[1:]) for data in BAD])
     assert "Traceback" not in caplog.text
 
 
@@ -275,11 +267,12 @@ def test_6_a_character_may_lie_in_two_fragments():
 # 7 closing
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999])
-async def test_7_a_close_is_answered_with_its_code(code):
-    async with an_echo() as at:
-        await at.send(close_frame(code, b"bye"))
-        assert await at.closed_with() == code
+async def test_7_a_close_is_answered_with_its_code():
+    async with listening(echo) as port:
+        for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999):
+            async with peer(port) as at:
+                await at.send(close_frame(code, b"bye"))
+                assert await at.closed_with() == code
 
 
 async def test_7_a_close_without_a_code_is_answered_alike():
@@ -288,22 +281,13 @@ async def test_7_a_close_without_a_code_is_answered_alike():
         assert await at.closed_with() in {1000, 1005}
 
 
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999])
-async def test_7_codes_that_may_not_be_sent_are_a_protocol_error(code):
-    async with an_echo() as at:
-        await at.send(close_frame(code))
-        assert await at.closed_with() == 1002
+async def test_7_codes_that_may_not_be_sent_are_a_protocol_error():
+    await ends_with(1002, [close_frame(code) for code in (0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999)])
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [(frame(CLOSE, b"\x03"), 1002), (frame(CLOSE, b"x" * 126), 1002), (close_frame(1000, b"\xff\xfe"), 1007)],
-    ids=["half a code", "too long", "reason not utf-8"],
-)
-async def test_7_malformed_closes(data, code):
-    async with an_echo() as at:
-        await at.send(data)
-        assert await at.closed_with() in {code, 1002}
+async def test_7_malformed_closes_are_a_protocol_error():
+    await ends_with(1002, [frame(CLOSE, b"\x03"), frame(CLOSE, b"x" * 126)])
+    await ends_with(1007, [close_frame(1000, b"\xff\xfe")])
 
 
 async def test_7_nothing_after_a_close_is_heard():

@@ -394,6 +394,15 @@ def test_threads_are_bounded_by_the_settings(make: MakeEngine) -> None:
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("max_cameras", 0), ("spare_slabs", -1), ("low_watermark", 0.0), ("low_watermark", 1.1), ("pairing", "three")],
+)
+def test_settings_out_of_range_name_the_key(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=option):
+        EngineSettings(**{option: value})
+
+
 def test_an_empty_plan_does_nothing(make: MakeEngine) -> None:
     result = make("yard").step(StepPlan())
     assert (result.frames, result.checks, result.answers, result.failed) == ((), (), (), ())

@@ -131,7 +131,7 @@ async def test_a_token_is_demanded_in_the_header(path, tmp_path):
     """Where tokens are demanded; health, readiness and the console's files stay open. In a URL it counts for nothing."""
     (tmp_path / "e_1.jpg").write_bytes(b"picture")
     async with served(tokens=True, evidence=tmp_path) as at, browser(at) as client:
-        for headers in ({}, {"authorization": "Basic dDp2"}, {"authorization": "Bearer "}, {"authorization": "Bearer wrong"}):
+        for headers in ({}, {"authorization": "Basic dDp2"}, {"authorization": "Bearer"}, {"authorization": "Bearer wrong"}):
             reply = await client.get(path, headers=headers)
             assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
         assert (await client.get(path, params={"token": "t-viewer"})).status_code == 401
