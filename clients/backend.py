@@ -48,9 +48,7 @@ class Readiness:
 
 
 class Backend(Protocol):
-    """
-    Every method raises a WireError for the caller's mistakes and Busy while the store is away.
-    """
+    """Every method raises a WireError for the caller's mistakes and Busy while the store is away."""
 
     async def add_camera(self, spec: CameraSpec) -> CameraView: ...
     async def update_camera(self, camera: str, changes: dict[str, Any]) -> CameraView: ...

@@ -1,6 +1,4 @@
-"""
-One connection of the SDK to a daemon: opened, greeted and authenticated; then maps in both directions.
-"""
+"""One connection of the SDK to a daemon: opened, greeted and authenticated; then maps in both directions."""
 
 from __future__ import annotations
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 
 class Bucket:
-    """
-    Allows `burst` messages at once, `rate_per_s` in the long run. Pure: the time is passed in, and only grows.
-    """
+    """Allows `burst` messages at once, `rate_per_s` in the long run. Pure: the time is passed in, and only grows."""
 
     def __init__(self, rate_per_s: float, burst: int, now_s: float) -> None:
         self._rate_per_s = rate_per_s

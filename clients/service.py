@@ -1,6 +1,4 @@
-"""
-What every protocol is given: the hub, the daemon behind it, and the bounds for one client.
-"""
+"""What every protocol is given: the hub, the daemon behind it, and the bounds for one client."""
 
 from __future__ import annotations
 

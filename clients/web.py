@@ -1,6 +1,4 @@
-"""
-What holds for every HTTP reply: who is let in, the security headers, and errors as the wire spells them.
-"""
+"""What holds for every HTTP reply: who is let in, the security headers, and errors as the wire spells them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-What clients ask for, over the store: `clients.backend.Backend`, with the store's errors in the wire's words.
-"""
+"""What clients ask for, over the store: `clients.backend.Backend`, with the store's errors in the wire's words."""
 
 from __future__ import annotations
 
@@ -80,14 +78,13 @@ class StoreBackend:
 
     async def list_cameras(self) -> list[CameraView]:
         with told():
-            specs, states, counters = await asyncio.gather(
-                self.store.cameras(), self.store.camera_states(), self.store.all_counters()
-            )
+            specs = await self.store.cameras()
+            states, counters = await self.store.camera_states(), await self.store.all_counters()
             return [view(spec, states.get(spec.id, {}), counters.get(spec.id)) for spec in specs]
 
     async def _view(self, spec: CameraSpec) -> CameraView:
-        states, counters = await asyncio.gather(self.store.camera_states(), self.store.counters(spec.id))
-        return view(spec, states.get(spec.id, {}), counters)
+        states = await self.store.camera_states()
+        return view(spec, states.get(spec.id, {}), await self.store.counters(spec.id))
 
     # rules
 

@@ -46,9 +46,9 @@ class Thresholds:
     random weights it drifts as the memory fills.
     """
 
-    WINDOW: Final = 16
-    HIGH: Final = 0.65
-    LOW: Final = 0.35
+    WINDOW: Final = 12
+    HIGH: Final = 0.6
+    LOW: Final = 0.4
 
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=self.WINDOW)

@@ -32,7 +32,7 @@ from clients.serving import Server, server
 
 from .backend import StoreBackend
 from .errors import EXIT_CONFIGURATION, DaemonError
-from .store import Evidence, Store, StoreReset, StoreUnavailable
+from .store import Evidence, LinkSettings, Store, StoreReset, StoreSettings, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,7 @@ class GatewayConfig:
     require_token: demand one on a loopback address too.
     origins, hosts: further sites and names that may be used, see `clients.auth.Doors`.
     workers: slots that must live for /readyz; empty means any one.
+    store_patience_s: how long a request waits for a store that is away, before it is `busy`.
     bind_patience_s: how long a port in use is waited for (a predecessor may be ending).
     go_away_s: time between `go_away` and the close at the end.
     """
@@ -69,6 +70,7 @@ class GatewayConfig:
     workers: tuple[str, ...] = ()
     max_cameras: int = 256
     max_rules: int = 4096
+    store_patience_s: float = 3.0
     bind_patience_s: float = 3.0
     go_away_s: float = 1.0
     clients: ClientLimits = field(default_factory=ClientLimits)
@@ -95,7 +97,7 @@ async def run_gateway(
     raise_open_files()
     sockets = await listen(config.host, config.port, config.bind_patience_s)
     try:
-        async with connected(store_url, stop) as store:
+        async with connected(store_url, stop, config.store_patience_s) as store:
             if store is not None:
                 doors = await check_tokens(config, store)
                 await Gateway(config, store, data_dir, doors).run(sockets, stop, on_listening)
@@ -204,12 +206,13 @@ async def check_tokens(config: GatewayConfig, store: Store) -> Doors:
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, stop: asyncio.Event) -> AsyncIterator[Store | None]:
+async def connected(url: str, stop: asyncio.Event, patience_s: float) -> AsyncIterator[Store | None]:
     """The store, waited for as long as it is merely away; None when `stop` came first."""
+    settings = StoreSettings(link=LinkSettings(patience_s=patience_s))
     store: Store | None = None
     while store is None and not stop.is_set():
         try:
-            store = await Store.connect(url, owner="gateway")
+            store = await Store.connect(url, owner="gateway", settings=settings)
         except StoreUnavailable as error:
             if not error.retry:
                 raise

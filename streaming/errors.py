@@ -4,7 +4,6 @@ What can go wrong between a frame and an answer.
     StreamingError
      ├── ModelError     the model cannot be loaded or used: a missing, foreign or half downloaded checkpoint
      ├── LimitError     a configured bound is reached; carries the figures
-     ├── FrameError     a picture that cannot be used
      └── UnknownCamera  a camera that the engine has not opened
 """
 
@@ -32,10 +31,6 @@ class LimitError(StreamingError):
         self.what = what
         self.asked = asked
         self.limit = limit
-
-
-class FrameError(StreamingError):
-    """A picture that the vision encoder cannot take; the camera's memory is untouched."""
 
 
 class UnknownCamera(StreamingError):

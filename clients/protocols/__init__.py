@@ -11,7 +11,7 @@ from types import ModuleType
 
 from starlette.routing import BaseRoute
 
-from ..service import Service
+from clients.service import Service
 
 
 def modules() -> list[ModuleType]:

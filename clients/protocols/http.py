@@ -1,6 +1,4 @@
-"""
-Plain HTTP: the console, liveness, readiness, metrics and evidence; and `build_app`, which puts every protocol together.
-"""
+"""Plain HTTP: the console, liveness, readiness, metrics and evidence; and `build_app`, which puts every protocol together."""
 
 from __future__ import annotations
 
@@ -18,11 +16,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from .. import protocols
-from ..auth import Role
-from ..errors import NotFound, WireError
-from ..service import Service
-from ..web import Entrance, on_fault, on_http_error, on_wire_error, require_role
+from clients import protocols
+from clients.auth import Role
+from clients.errors import NotFound, WireError
+from clients.service import Service
+from clients.web import Entrance, on_fault, on_http_error, on_wire_error, require_role
 
 CONSOLE = Path(__file__).resolve().parent.parent / "console"
 EVIDENCE_TYPES = {".jpg": "image/jpeg", ".mp4": "video/mp4"}

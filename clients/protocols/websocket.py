@@ -15,13 +15,13 @@ from typing import Any
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from .. import requests as rq
-from ..auth import Role, hash_token
-from ..errors import Internal, Unauthorized, WireError
-from ..hub import GONE, SLOW, Ending
-from ..rate import Bucket
-from ..service import Service, fulfil
-from ..wire import Codec, Outgoing, negotiate
+from clients import requests as rq
+from clients.auth import Role, hash_token
+from clients.errors import Internal, Unauthorized, WireError
+from clients.hub import GONE, SLOW, Ending
+from clients.rate import Bucket
+from clients.service import Service, fulfil
+from clients.wire import Codec, Outgoing, negotiate
 
 log = logging.getLogger(__name__)
 

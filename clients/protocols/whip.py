@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..auth import Role
-from ..errors import Unsupported
-from ..service import Service
-from ..web import require_role
+from clients.auth import Role
+from clients.errors import Unsupported
+from clients.service import Service
+from clients.web import require_role
 
 
 def routes(service: Service) -> list[BaseRoute]:

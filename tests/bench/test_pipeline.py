@@ -67,5 +67,5 @@ def test_the_real_path_is_measured() -> None:
     for each in (one, two):
         assert each.frames >= each.cameras
         assert all(latency > 0 for latency in each.latencies_ms)
-        assert 0 < each.tokens_kept < each.tokens_in
+        assert 0 <= each.tokens_kept < each.tokens_in
     assert two.memory_bytes == 2 * one.memory_bytes > 0

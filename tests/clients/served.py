@@ -20,8 +20,8 @@ from clients.messages import CameraSpec
 from clients.metrics import Metrics
 from clients.outbox import OutboxLimits
 from clients.protocols.http import build_app
-from clients.serving import Server, server
 from clients.service import ClientLimits, Service
+from clients.serving import Server, server
 from tests.clients.memory_backend import MemoryBackend
 
 DOCK = CameraSpec(id="dock", source="rtsp://admin:s3cret@cam.local/main")

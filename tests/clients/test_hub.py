@@ -145,7 +145,7 @@ def test_unsubscribing_takes_back_what_waits():
 
 def test_a_store_that_went_back_ends_those_who_know_more_than_it():
     hub = a_hub(head=10)
-    (ahead, endings), (behind, no_endings) = joined(hub), joined(hub)
+    (_, endings), (behind, no_endings) = joined(hub), joined(hub)
     behind.subscribe(["note"], None, 2)
     hub.rewind(5)
     assert endings == [RESET]
@@ -199,7 +199,10 @@ def test_lossy_messages_reach_those_who_want_them_and_the_latest_wins():
     ]
 
 
-@pytest.mark.parametrize("message", [{}, {"topic": "note", "camera": "dock"}, {"topic": "stats"}, {"topic": 5, "camera": 5}, {"topic": "delta"}])
+@pytest.mark.parametrize(
+    "message",
+    [{}, {"topic": "note", "camera": "dock"}, {"topic": "stats"}, {"topic": 5, "camera": 5}, {"topic": "delta"}],
+)
 def test_lossy_nonsense_is_passed_over(message):
     hub = a_hub()
     subscriber, _ = joined(hub)

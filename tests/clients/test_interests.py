@@ -101,7 +101,9 @@ def test_however_subscriptions_overlap_each_wanted_event_comes_exactly_once(log,
     """
     events = [event(n + 1, kind, camera) for n, (kind, camera) in enumerate(log)]
     interests, cursor, given_ = Interests(), 0, []
-    todo = [(min(at, len(events)), wanted, chosen, min(start, len(events))) for at, wanted, chosen, start in subscriptions]
+    todo = [
+        (min(at, len(events)), wanted, chosen, min(start, len(events))) for at, wanted, chosen, start in subscriptions
+    ]
     expected = {
         each.seq
         for each in events

@@ -33,7 +33,8 @@ def test_secrets_are_not_shown(source, shown):
 
 
 @pytest.mark.parametrize(
-    "source", ["file:a@b.mp4?loop=1", "synthetic:yard", "webrtc:", "v4l2:/dev/video0", "rtsp://cam/1", "http://cam/?monkey=1"]
+    "source",
+    ["file:a@b.mp4?loop=1", "synthetic:yard", "webrtc:", "v4l2:/dev/video0", "rtsp://cam/1", "http://cam/?monkey=1"],
 )
 def test_what_holds_no_secret_is_shown_as_it_is(source):
     assert redacted(source) == source

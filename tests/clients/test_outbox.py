@@ -49,7 +49,9 @@ def test_events_keep_their_order_and_are_never_dropped():
     assert [message["seq"] for message in taken(box)] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("limits", [{"events": 2}, {"event_bytes": 2 * len(JSON.encode(note(1, "x" * 100)[0].as_message()))}])
+@pytest.mark.parametrize(
+    "limits", [{"events": 2}, {"event_bytes": 2 * len(JSON.encode(note(1, "x" * 100)[0].as_message()))}]
+)
 def test_too_many_events_or_bytes_overflow(limits):
     box = outbox(**limits)
     for n in range(1, 3):

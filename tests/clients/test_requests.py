@@ -139,7 +139,15 @@ def test_an_update_may_stand_in_the_map_or_beside_the_id(message):
 
 
 def test_a_rule_update_beside_the_id_may_change_every_field_of_a_rule():
-    message = {"type": "rule.update", "id": 1, "rule": "r_1", "on": 0.9, "ask": "Is it red?", "camera": "gate", "else": 1}
+    message = {
+        "type": "rule.update",
+        "id": 1,
+        "rule": "r_1",
+        "on": 0.9,
+        "ask": "Is it red?",
+        "camera": "gate",
+        "else": 1,
+    }
     assert rq.parse(message).rule == {"id": "r_1", "on": 0.9, "ask": "Is it red?", "camera": "gate"}
 
 
@@ -147,11 +155,26 @@ values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 nested = st.recursive(
     values, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
 )
-FIELDS = ["camera", "rule", "text", "topics", "cameras", "after", "before", "limit", "kind", "ask", "token", "max_tokens"]
+FIELDS = [
+    "camera",
+    "rule",
+    "text",
+    "topics",
+    "cameras",
+    "after",
+    "before",
+    "limit",
+    "kind",
+    "ask",
+    "token",
+    "max_tokens",
+]
 
 
 @given(
-    kind=st.sampled_from([*rq.REQUESTS, "zzz"]), number=values, fields=st.dictionaries(st.sampled_from(FIELDS), nested, max_size=5)
+    kind=st.sampled_from([*rq.REQUESTS, "zzz"]),
+    number=values,
+    fields=st.dictionaries(st.sampled_from(FIELDS), nested, max_size=5),
 )
 def test_any_map_gives_a_request_or_a_wire_error(kind, number, fields):
     """No map whatsoever makes anything but a WireError."""

@@ -45,7 +45,7 @@ def test_tls_stays_tls():
 
 @pytest.mark.parametrize("url", ["", "ftp://h", "ws://", "ws://h:x"])
 def test_what_is_no_address_is_invalid(url):
-    with pytest.raises(Invalid, match="ws://127.0.0.1:8787"):
+    with pytest.raises(Invalid, match="must look like"):
         Address.of(url)
 
 
@@ -181,7 +181,11 @@ async def test_too_many_requests_are_a_limit():
 
 async def test_history():
     async with served(held=9) as at, connect(at.url) as vigil:
-        assert [event.seq for event in await vigil.history(after=2, before=8, kind="note", camera="dock", limit=3)] == [3, 4, 5]
+        assert [event.seq for event in await vigil.history(after=2, before=8, kind="note", camera="dock", limit=3)] == [
+            3,
+            4,
+            5,
+        ]
         (last,) = await vigil.history(limit=1)
         assert (last.seq, last.id, last.kind, last.camera, last.data) == (9, "e_9", "note", "dock", {"text": "8"})
 
@@ -208,6 +212,7 @@ async def subscribed(at, count):
 async def test_events_come_exactly_once_however_often_the_line_is_cut():
     """Fifty cuts at random moments, while events happen."""
     async with served(held=100) as at, connect(at.url) as vigil:
+
         async def trouble():
             for n in range(50):
                 for _ in range(4):

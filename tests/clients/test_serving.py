@@ -40,7 +40,11 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
     if not mask:
         return head + payload
     key = b"\x01\x02\x03\x04" if len(payload) <= 1024 else bytes(4)
-    return head + key + bytes(byte ^ key[n % 4] for n, byte in enumerate(payload)) if len(payload) <= 1024 else head + key + payload
+    return (
+        head + key + bytes(byte ^ key[n % 4] for n, byte in enumerate(payload))
+        if len(payload) <= 1024
+        else head + key + payload
+    )
 
 
 def close_frame(code: int, reason: bytes = b"") -> bytes:
@@ -236,7 +240,16 @@ async def test_5_fragments_out_of_place_are_a_protocol_error():
 # 6 UTF-8
 
 GOOD = ["κόσμε", "Hello-µ@ßöäüàá-UTF-8!!", "\x00", "\ud7ff\ue000\uffff", "\U00010000\U0010ffff", "𝄞" * 300]
-BAD = [b"\xff", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf8\x88\x80\x80\x80", b"ok\x80", b"\xce\xba\xe1"]
+BAD = [
+    b"\xff",
+    b"\xc3",
+    b"\xc0\xaf",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xf8\x88\x80\x80\x80",
+    b"ok\x80",
+    b"\xce\xba\xe1",
+]
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "a fragment a byte"])

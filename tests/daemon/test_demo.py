@@ -22,7 +22,8 @@ def feed(thresholds: Thresholds, values: list[float]) -> list[tuple[float, float
 
 def test_thresholds_lie_among_the_values() -> None:
     """After a window of values there is one placement, with values on both sides of either threshold."""
-    values = [random.Random(7).random() for _ in range(Thresholds.WINDOW)]
+    rng = random.Random(7)
+    values = [rng.random() for _ in range(Thresholds.WINDOW)]
     ((on, off),) = feed(Thresholds(), values)
     assert min(values) < off < on < max(values)
 

@@ -22,11 +22,11 @@ from daemon.store import Draft, Evidence, StoreRefused
 from tests.daemon.store.conftest import short_dir, valkey  # noqa: F401  fixtures
 from tests.daemon.store.opened import opened
 from tests.peers.gateway import GatewayProcess
-from tests.peers.wire_client import wire_client
+from tests.peers.wire_client import RequestFailed, wire_client
 
 WITHIN_S = 15
 DOCK = CameraSpec(id="dock", source="synthetic:yard")
-QUICK = GatewayConfig(port=0, go_away_s=0.1, bind_patience_s=0.1)
+QUICK = GatewayConfig(port=0, go_away_s=0.1, bind_patience_s=0.1, store_patience_s=0.5)
 
 
 @contextlib.asynccontextmanager
@@ -34,9 +34,7 @@ async def a_gateway(server, config: GatewayConfig = QUICK):
     """A gateway in this process; its port."""
     stop = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(
-        run_gateway(config, server.url, server.data_dir, stop, on_listening=port.set_result)
-    )
+    running = asyncio.create_task(run_gateway(config, server.url, server.data_dir, stop, on_listening=port.set_result))
     await asyncio.wait({running, port}, return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN_S)
     if running.done():
         await running
@@ -64,6 +62,7 @@ def note(n: int) -> Draft:
 
 def test_events_answers_and_evidence_all_the_way(valkey):  # noqa: F811
     """From the store to a client, and a question from a client to the store."""
+
     async def main():
         async with (
             a_gateway(valkey) as port,
@@ -99,6 +98,7 @@ def test_events_answers_and_evidence_all_the_way(valkey):  # noqa: F811
 
 def test_the_end_is_announced_to_every_client(valkey):  # noqa: F811
     """go_away, 1001, and the port is free again."""
+
     async def main():
         stop = asyncio.Event()
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -109,7 +109,7 @@ def test_the_end_is_announced_to_every_client(valkey):  # noqa: F811
         async with wire_client(url) as one, wire_client(url, form="msgpack") as other:
             stop.set()
             for client in (one, other):
-                go_away, closed = await client.until(lambda message: message["type"] == "closed")
+                go_away, _ = await client.until(lambda message: message["type"] == "closed")
                 assert go_away == {"type": "go_away", "time_left_ms": 100}
                 assert client._connection.close_code == 1001
             await asyncio.wait_for(running, WITHIN_S)
@@ -120,6 +120,7 @@ def test_the_end_is_announced_to_every_client(valkey):  # noqa: F811
 
 def test_a_store_that_dies_and_returns_costs_no_event(valkey):  # noqa: F811
     """kill -9 of Valkey under a live subscription; meanwhile requests are refused as busy."""
+
     async def main():
         async with (
             a_gateway(valkey) as port,
@@ -143,6 +144,7 @@ def test_a_store_that_dies_and_returns_costs_no_event(valkey):  # noqa: F811
 
 def test_an_emptied_store_sends_clients_back_to_the_beginning(valkey):  # noqa: F811
     """Whoever knows more than the store is closed with 1013; a new subscription works."""
+
     async def main():
         async with a_gateway(valkey) as port, opened(valkey.url, DOCK) as store:
             async with wire_client(f"ws://127.0.0.1:{port}") as client:
@@ -152,6 +154,9 @@ def test_an_emptied_store_sends_clients_back_to_the_beginning(valkey):  # noqa: 
                 await client.until(lambda message: message.get("seq") == 3)
                 await store._link.command("FLUSHALL")
                 valkey.kill()
+                for _ in range(2):  # the tail, which is as patient, has noticed too
+                    with pytest.raises(RequestFailed, match="busy"):
+                        await client.request("camera.list")
                 valkey.start()
                 await client.until(lambda message: message["type"] == "closed")
                 assert client.closed.rcvd.code == 1013
@@ -193,6 +198,7 @@ def test_a_gateway_that_is_killed_and_returns_costs_no_event(valkey):  # noqa: F
 @pytest.mark.parametrize("config", [GatewayConfig(host="0.0.0.0", port=0), GatewayConfig(port=0, require_token=True)])
 def test_no_open_door_without_a_token(valkey, config):  # noqa: F811
     """A bind address that others can reach is refused, in one sentence that says what to do, until there is a token."""
+
     async def main():
         with pytest.raises(GatewayError, match="vigild token create") as caught:
             async with a_gateway(valkey, config):
@@ -221,6 +227,7 @@ def test_a_port_in_use_is_one_sentence(valkey):  # noqa: F811
 
 def test_a_port_that_becomes_free_in_time_is_taken():
     """The predecessor may still be ending."""
+
     async def main():
         other = socket.create_server(("127.0.0.1", 0))
         port = other.getsockname()[1]
@@ -231,7 +238,9 @@ def test_a_port_that_becomes_free_in_time_is_taken():
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("host", "said"), [("203.0.113.7", "no address of this machine"), ("no.such.invalid", "is no address")])
+@pytest.mark.parametrize(
+    ("host", "said"), [("203.0.113.7", "no address of this machine"), ("no.such.invalid", "is no address")]
+)
 def test_a_host_that_is_not_ours_is_one_sentence(host, said):
     with pytest.raises(GatewayError, match=said):
         asyncio.run(listen(host, 0, patience_s=0))

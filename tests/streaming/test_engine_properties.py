@@ -21,16 +21,18 @@ CAMERAS = ("a", "b", "c")
 QUESTION = (("r", "Is a person at the door?"),)
 
 cameras = st.sampled_from(CAMERAS)
-operations = st.one_of(
-    st.tuples(st.just("frames"), st.sets(cameras, min_size=1), st.integers(-1, 14)),
-    st.tuples(st.just("frames"), st.sets(cameras, min_size=1), st.integers(-1, 14)),
-    st.tuples(st.just("ask"), cameras, st.integers(1, 12)),
-    st.tuples(st.just("advance"), st.integers(1, 4)),
-    st.tuples(st.just("cancel"), st.integers(0, 20)),
-    st.tuples(st.just("check"), cameras),
-    st.tuples(st.just("open"), cameras, st.integers(85, 140), st.sampled_from(["feature", "none"])),
-    st.tuples(st.just("close"), cameras),
-    st.tuples(st.just("forget"), cameras),
+kinds = {  # how often, what
+    "frames": (12, st.tuples(st.just("frames"), st.sets(cameras, min_size=2), st.integers(-1, 14))),
+    "ask": (3, st.tuples(st.just("ask"), cameras, st.integers(3, 12))),
+    "advance": (4, st.tuples(st.just("advance"), st.integers(1, 3))),
+    "cancel": (1, st.tuples(st.just("cancel"), st.integers(0, 2))),
+    "check": (2, st.tuples(st.just("check"), cameras)),
+    "open": (2, st.tuples(st.just("open"), cameras, st.integers(85, 140), st.sampled_from(["feature", "none"]))),
+    "close": (1, st.tuples(st.just("close"), cameras)),
+    "forget": (1, st.tuples(st.just("forget"), cameras)),
+}
+operations = st.sampled_from([kind for kind, (often, _) in kinds.items() for _ in range(often)]).flatmap(
+    lambda kind: kinds[kind][1]
 )
 
 
@@ -48,7 +50,7 @@ class Life:
                 max_check_tokens=64,
                 max_question_tokens=64,
                 max_answer_tokens=12,
-                rebase_at=300,
+                rebase_at=200,
             ),
         )
         self.seq = 0
@@ -116,6 +118,7 @@ class Life:
 
     def isolated(self) -> None:
         """No camera's rule changes a bit when all other cameras' rows turn to NaN."""
+        self.step(StepPlan())  # takes in what has ended since, so that the steps below bring nothing but their checks
         for camera in self.engine.cameras:
             plan = StepPlan(checks=(Check(camera, QUESTION),))
             before = self.engine.step(plan).checks[0].p
@@ -134,8 +137,8 @@ def poison(pool: SlabPool, readable: dict[int, int]) -> None:
         pool.values[slab, :, :, readable.get(slab, 0) :] = float("nan")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(operations, min_size=5, max_size=40))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(operations, min_size=25, max_size=60))
 def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel, life: list[tuple[Any, ...]]) -> None:
     """
     After every operation: no memory beyond its budget, free + used == total, no row read that is not the camera's own.

@@ -35,6 +35,7 @@ async def test_alive_and_ready():
 async def test_metrics_count_and_do_not_explode():
     """Every series there can be is there from what the daemon itself names; a client adds none."""
     async with served() as at, browser(at) as client:
+
         async def series():
             lines = (await client.get("/metrics")).text.splitlines()
             return {line.rsplit(" ", 1)[0] for line in lines if not line.startswith("#")}
@@ -86,7 +87,9 @@ async def test_the_console_is_served_with_its_types():
         assert page.headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.parametrize("path", ["/../auth.py", "/%2e%2e/auth.py", "/..%2fauth.py", "/views/../../auth.py", "//etc/passwd", "/a\x00b"])
+@pytest.mark.parametrize(
+    "path", ["/../auth.py", "/%2e%2e/auth.py", "/..%2fauth.py", "/views/../../auth.py", "//etc/passwd", "/a\x00b"]
+)
 async def test_nothing_beside_the_console_is_served(path):
     """However the path is spelt."""
     async with served() as at:
@@ -131,7 +134,12 @@ async def test_a_token_is_demanded_in_the_header(path, tmp_path):
     """Where tokens are demanded; health, readiness and the console's files stay open. In a URL it counts for nothing."""
     (tmp_path / "e_1.jpg").write_bytes(b"picture")
     async with served(tokens=True, evidence=tmp_path) as at, browser(at) as client:
-        for headers in ({}, {"authorization": "Basic dDp2"}, {"authorization": "Bearer"}, {"authorization": "Bearer wrong"}):
+        for headers in (
+            {},
+            {"authorization": "Basic dDp2"},
+            {"authorization": "Bearer"},
+            {"authorization": "Bearer wrong"},
+        ):
             reply = await client.get(path, headers=headers)
             assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
         assert (await client.get(path, params={"token": "t-viewer"})).status_code == 401
