@@ -40,8 +40,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """
     A finished answer.
 
-    status: completed, cancelled, failed or unknown. frame_ts: Unix epoch ms of the newest frame it rests on,
-    age_ms its age then. citations: stretches of time [{"t0": ms, "t1": ms}]. reason: one sentence when it failed or is unknown.
+    status: completed, cancelled, failed or unknown; reason: one sentence for the last two.
+    frame_ts: Unix epoch ms of the newest frame it rests on, age_ms its age then.
+    citations: stretches of time [{"t0": ms, "t1": ms}].
     """
 
     ask: str

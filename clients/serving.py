@@ -27,6 +27,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -51,6 +52,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         closing = message["type"] == "websocket.close" and self.handshake_complete and not self.close_sent
         if closing:
             self.writable.set()  # a close frame is small, and nothing follows it
+        elif self.handshake_complete and not self.disconnected and self.transport.is_closing():
+            raise ClientDisconnected  # lost, but not told yet; asyncio would log each write
         await super().send(message)
         if closing:
             self._abort_later()

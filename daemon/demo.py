@@ -23,6 +23,7 @@ from clients.sdk import Answer, Vigil, connect
 
 from .bench.form import quantile
 from .children import child_specs, with_free_port
+from .commands.progress import Bars, heard
 from .commands.telling import style, tell
 from .commands.terminal import CommandError, Terminal
 from .config import Config, load
@@ -102,13 +103,15 @@ def run(terminal: Terminal, *, seconds: float, stay: bool, model: str, port: int
         flags = {"data.dir": folder, "gateway.port": port, "model.name": model}
         config = with_free_port(load("demo", flags=flags))
         set_up_logging(level=config.log.level, process="demo")
-        asyncio.run(Demo(config, terminal, seconds=seconds, stay=stay).run())
+        with Bars() as bars:
+            asyncio.run(Demo(config, terminal, bars, seconds=seconds, stay=stay).run())
 
 
 class Demo:
     """A daemon below this process, and a client of it."""
 
-    def __init__(self, config: Config, terminal: Terminal, *, seconds: float, stay: bool) -> None:
+    def __init__(self, config: Config, terminal: Terminal, bars: Bars, *, seconds: float, stay: bool) -> None:
+        self._bars = bars
         self._config = config
         self._terminal = terminal
         self._seconds = seconds
@@ -124,12 +127,19 @@ class Demo:
         stop, ready = asyncio.Event(), asyncio.Event()
         log: deque[str] = deque(maxlen=LOG_LINES)
         self._terminal.say(f"a daemon on {self._config.url}, data in {self._config.data_dir}", style="dim")
+
+        def keep(child: str, line: str) -> None:
+            if heard(line) is None:
+                log.append(f"{child} | {line}")
+            else:
+                self._bars.sink(child, line)
+
         daemon = asyncio.create_task(
             serve(
                 child_specs(self._config),
                 data_dir=self._config.data_dir,
                 stop=stop,
-                sink=lambda child, line: log.append(f"{child} | {line}"),
+                sink=keep,
                 on_ready=ready.set,
             )
         )

@@ -40,6 +40,7 @@ PUBLISH_AT_ONCE: Final = 64  # events between two turns of the writers
 OTHER_CONNECTIONS: Final = 256  # HTTP, beside the WebSocket clients
 STORE_RETRY_S: Final = 0.5
 BACKLOG: Final = 1024
+OPEN_FILES: Final = 65_536
 SEND_BUFFER_BYTES: Final = 256 * 1024  # what the kernel holds for a client; by itself it would grow to several MB
 GOING_AWAY: Final = Ending(1001, "going away")
 
@@ -284,9 +285,10 @@ def leaf(group: BaseExceptionGroup[DaemonError]) -> DaemonError:
 
 
 def raise_open_files() -> None:
-    """As many open files as the system allows this process: every client is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Room for open files, as far as the system allows: every client is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
 
 
 def now_ms() -> int:

@@ -1,4 +1,4 @@
-"""Plain HTTP: the console, liveness, readiness, metrics and evidence; and `build_app`, which puts every protocol together."""
+"""Plain HTTP: console, health, metrics and evidence; and `build_app`, which puts every protocol together."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ what may wait in `outbox`, who gets which event in `hub`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 PATH = "/v1/ws"
 PROTOCOL = 1
 EMPTY_PAUSE_S = 0.05
+LAST_WORD_S = 1.0  # for a last message to a peer that may not read
 MAX_REASON_BYTES = 123  # a close frame holds 125, two of them the code
 
 FULL = Ending(1013, "too many connections: try again later")
@@ -62,7 +64,9 @@ class WebSocketEndpoint:
             self._service.metrics.closed.labels(str(ending.code)).inc()
             log.info("closed a connection: %d %s", ending.code, ending.reason)
             if ending.last is not None:
-                await send(frame(codec, ending.last.encoded(codec)))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORD_S):
+                        await send(frame(codec, ending.last.encoded(codec)))
             reason = ending.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
             await send({"type": "websocket.close", "code": ending.code, "reason": reason})
 

@@ -17,6 +17,8 @@ from daemon.config import Config, from_parent
 from daemon.observe import set_up_logging
 from daemon.strict import ConfigError
 
+from .progress import Teller
+
 
 def register(app: typer.Typer) -> None:
     @app.command("worker", hidden=True)
@@ -36,7 +38,15 @@ def register(app: typer.Typer) -> None:
         url, data_dir = config.store.redis_url, config.data_dir
         try:
             until_signalled(
-                lambda stop: run_worker(settings, store_url=url, data_dir=data_dir, device=device, slot=slot, stop=stop)
+                lambda stop: run_worker(
+                    settings,
+                    store_url=url,
+                    data_dir=data_dir,
+                    device=device,
+                    slot=slot,
+                    stop=stop,
+                    progress=Teller(),
+                )
             )
         except ModelError as error:  # the same again tomorrow: the supervisor is not to try it twice
             raise ConfigError(str(error)) from None

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from daemon import doctor as examination
 from daemon.config import load
 
+from .progress import Bars
 from .terminal import ConfigFile, Exit, Json, Setting, Terminal, overrides
 
 
@@ -35,10 +34,15 @@ def register(app: typer.Typer) -> None:
         terminal = Terminal(as_json)
         healthy = True
         with Bars() as bars:
-            for check in examination.checks(load(file, flags=flags), url=source, progress=bars.tell):
+
+            def progress(what: str, share: float) -> None:
+                if bars.console.is_terminal:
+                    bars.tell("model", what, share)
+
+            for check in examination.checks(load(file, flags=flags), url=source, progress=progress):
                 bars.begin(check.name)
                 finding = check.run()
-                bars.end()
+                bars.end(check.name)
                 show(terminal, finding)
                 healthy = healthy and (finding.ok or not finding.required)
         if not healthy:
@@ -54,25 +58,3 @@ def show(terminal: Terminal, finding: examination.Finding) -> None:
     terminal.console.print(line, highlight=False, soft_wrap=True)
     if finding.advice:
         terminal.console.print(f"                 → {escape(finding.advice)}", highlight=False, soft_wrap=True)
-
-
-class Bars(Progress):
-    """What runs now, on stderr, with a bar where there is progress; nothing of it stays."""
-
-    def __init__(self) -> None:
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=30))
-        super().__init__(*columns, console=Console(stderr=True), transient=True)
-        self._task: TaskID | None = None
-
-    def begin(self, name: str) -> None:
-        self._task = self.add_task(name, total=None)
-
-    def tell(self, what: str, share: float) -> None:
-        """Show `share` (0 to 1) of `what` as done."""
-        if self._task is not None:
-            self.update(self._task, description=what, total=1.0, completed=share)
-
-    def end(self) -> None:
-        if self._task is not None:
-            self.remove_task(self._task)
-            self._task = None

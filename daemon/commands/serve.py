@@ -15,6 +15,7 @@ from daemon.config import Config, load
 from daemon.observe import set_up_logging
 from daemon.supervisor import serve as supervise
 
+from .progress import Bars
 from .terminal import ConfigFile, Json, Setting, Terminal, overrides
 
 
@@ -61,4 +62,5 @@ def run(config: Config, terminal: Terminal) -> None:
             terminal.item({"ready": True, "url": config.url, "console": http, "data_dir": str(config.data_dir)})
         terminal.say(f"vigild listens on {config.url} (console: {http}); data in {config.data_dir}")
 
-    asyncio.run(supervise(children, data_dir=config.data_dir, on_ready=ready))
+    with Bars() as bars:
+        asyncio.run(supervise(children, data_dir=config.data_dir, sink=bars.sink, on_ready=ready))

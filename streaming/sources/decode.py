@@ -51,7 +51,8 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
             return
         now_ns = clock.monotonic_ns()
         if now_ns - silent_since_ns > limits.read_timeout_s * NS_PER_S:
-            raise SourceLost(f"{shown} sent no picture for {limits.read_timeout_s:g} s")
+            why = f", though it sends: {decoder.suspicion}" if decoder.broken else ""
+            raise SourceLost(f"{shown} sent no picture for {limits.read_timeout_s:g} s{why}")
         if packet.stream_index != source.stream.index or not packet.size:
             continue
         age_ns = times.observe(_packet_ns(packet) if timestamps else None, now_ns, waited_ns=now_ns - ready_ns)
@@ -135,15 +136,16 @@ class _Decoder:
         self._codec = source.stream.codec_context
         self._limits = limits
         self._shown = shown
-        self._broken = 0  # in a row
+        self.broken = 0  # packets in a row
         self.pictures = 0
 
     @property
     def suspicion(self) -> str:
         """Why packets may not decode, as far as the decoder knows."""
+        too_large = f"larger than the limit of {self._limits.max_pixels / 1e6:.1f} megapixels"
         if self._codec.width:
-            return "it is damaged, or its codec changed"
-        return f"it is damaged, truncated, or larger than the limit of {self._limits.max_pixels / 1e6:.1f} megapixels"
+            return f"it is damaged, its codec changed, or its pictures are {too_large} now"
+        return f"it is damaged, truncated, or {too_large}"
 
     def decode(self, packet: Any) -> Iterator[VideoFrame]:
         """
@@ -157,15 +159,15 @@ class _Decoder:
             return  # flushed already
         except av.error.FFmpegError as error:
             check_size(self._codec.width, self._codec.height, self._limits)
-            self._broken += 1
-            if self._broken >= self._limits.max_decode_errors:
+            self.broken += 1
+            if self.broken >= self._limits.max_decode_errors:
                 raise SourceLost(
-                    f"{self._shown}: {self._broken} packets in a row cannot be decoded; {self.suspicion}"
+                    f"{self._shown}: {self.broken} packets in a row cannot be decoded; {self.suspicion}"
                 ) from error
             return
         for frame in frames:
             check_size(frame.width, frame.height, self._limits)
-            self._broken = 0
+            self.broken = 0
             self.pictures += 1
             yield frame
 

@@ -41,7 +41,7 @@ class WireClient:
         self.hello: Message = {}
         self.closed: websockets.ConnectionClosed | None = None
 
-    async def request(self, kind: str, **fields: Any) -> Message:
+    async def request(self, kind: str, /, **fields: Any) -> Message:
         """Send a request and return its result; raises RequestFailed with the daemon's error."""
         number = next(self._ids)
         reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
