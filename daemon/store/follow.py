@@ -22,18 +22,19 @@ async def entries_after(link: Link, stream: str, counter: str, after: int, page:
     Raises: StoreReset: the newest id is older than one already seen. StoreError other than StoreUnavailable.
     """
     block_ms = link.settings.block_ms
-    away = True  # not known to be the store we knew
+    away = False
+    known = False  # is it still the store we knew? asked again after every silence: an emptied one is silent too
     pauses = link.pauses()
     while True:
         try:
-            if away:
+            if not known:
                 newest = int(await link.command("GET", counter) or 0)
                 if newest < after:
                     raise StoreReset(
                         f"the store's newest entry of {stream} is {newest}, but {after} was seen: it is another store, "
                         "or it has lost its data"
                     )
-                away, pauses = False, link.pauses()
+                away, known, pauses = False, True, link.pauses()
             reply = await link.command(
                 "XREAD", "COUNT", page, "BLOCK", block_ms, "STREAMS", stream, after, wait_s=block_ms / 1000
             )
@@ -42,10 +43,12 @@ async def entries_after(link: Link, stream: str, counter: str, after: int, page:
                 raise
             if not away:
                 log.warning("store.away", reading=stream, reason=str(error))
-            away = True
+            away, known = True, False
             await asyncio.sleep(next(pauses))
             continue
         if reply:
             entries = reply[0][1]
             after = int(entries[-1][0].partition(b"-")[0])
             yield entries
+        else:
+            known = False

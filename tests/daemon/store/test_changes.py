@@ -7,8 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
-from daemon.store import Change, StoreRefused
-from tests.daemon.store.opened import DOCK, PERSON, collect, opened, question
+from daemon.store import Change, StoreRefused, StoreReset
+from tests.daemon.store.opened import DOCK, PERSON, collect, note, opened, question
 
 
 async def test_every_write_is_told(valkey):
@@ -92,3 +92,17 @@ async def test_closing_the_store_ends_its_iterators(valkey):
         assert store._twins == []
         with pytest.raises(StoreRefused, match="has been closed"):
             await store.ping()
+
+
+async def test_a_store_emptied_under_a_follower_is_noticed(valkey):
+    """FLUSHALL while it is reachable: a tail says so after one silent read, and changes tell "reset"."""
+    async with opened(valkey.url, DOCK) as store:
+        await store.emit(note(1))
+        tail = store.tail(0)
+        assert [event.seq for event in await anext(tail)] == [1]
+        changes = store.changes(await store.newest_change())
+        await store._link.command("FLUSHALL")
+        with pytest.raises(StoreReset):
+            await asyncio.wait_for(anext(tail), 10)
+        assert (await asyncio.wait_for(anext(changes), 10)).kind == "reset"
+        await changes.aclose()
