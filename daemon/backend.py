@@ -189,7 +189,9 @@ def told() -> Iterator[None]:
         raise wire.Conflict(str(error), error.kind) from error
     except (LimitReached, StoreFull) as error:
         raise wire.Limit(str(error)) from error
-    except (StoreUnavailable, StoreReadOnly) as error:
+    except StoreReadOnly as error:
+        raise wire.Busy(f"the store takes no writes right now, try again: {error}") from error
+    except StoreUnavailable as error:
         raise wire.Busy(f"the store is not there right now, try again: {error}") from error
     except StoreError as error:
         raise wire.Internal(str(error)) from error

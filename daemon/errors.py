@@ -3,6 +3,7 @@ What stops the daemon or one of its processes; each says in one sentence what is
 
     DaemonError
      ├── AlreadyRunning   another daemon owns the data directory
+     ├── DataDirUnusable  the data directory cannot be made or written
      ├── ChildFailed      a child process cannot start, however often it is tried
      └── StoreError       see store/errors.py
 
@@ -12,6 +13,7 @@ ended with any status but EXIT_CONFIGURATION: that one says "the same again tomo
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 EXIT_FAILURE: Final = 1
@@ -33,6 +35,28 @@ class AlreadyRunning(DaemonError):
     def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+class DataDirUnusable(DaemonError):
+    """The data directory cannot be made or written; trying the same again won't help."""
+
+    exit_status = EXIT_CONFIGURATION
+
+    def __init__(self, data_dir: Path, error: OSError) -> None:
+        why = (error.strerror or str(error)).lower()
+        where = error.filename or data_dir
+        super().__init__(
+            f"the data directory {data_dir} cannot be used ({where}: {why}); make it writable, or choose another"
+        )
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> DaemonError | None:
+    """The first DaemonError of what ended a task group; None when something else, a defect of ours, is in it too."""
+    failures, rest = group.split(DaemonError)
+    if failures is None or rest is not None:
+        return None
+    first = failures.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class ChildFailed(DaemonError):

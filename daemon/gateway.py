@@ -13,7 +13,7 @@ import errno
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -31,14 +31,13 @@ from clients.service import ClientLimits, Service
 from clients.serving import Server, server
 
 from .backend import StoreBackend
-from .errors import EXIT_CONFIGURATION, DaemonError
-from .store import Evidence, LinkSettings, Store, StoreReset, StoreSettings, StoreUnavailable
+from .errors import EXIT_CONFIGURATION, DaemonError, first_of
+from .store import Evidence, LinkSettings, Store, StoreReset, StoreSettings, reached
 
 log = structlog.get_logger(__name__)
 
 PUBLISH_AT_ONCE: Final = 64  # events between two turns of the writers
 OTHER_CONNECTIONS: Final = 256  # HTTP, beside the WebSocket clients
-STORE_RETRY_S: Final = 0.5
 BACKLOG: Final = 1024
 OPEN_FILES: Final = 65_536
 SEND_BUFFER_BYTES: Final = 256 * 1024  # what the kernel holds for a client; by itself it would grow to several MB
@@ -97,16 +96,17 @@ async def run_gateway(
     """
     raise_open_files()
     sockets = await listen(config.host, config.port, config.bind_patience_s)
+    patient = StoreSettings(link=LinkSettings(patience_s=config.store_patience_s))
     try:
-        async with connected(store_url, stop, config.store_patience_s) as store:
+        async with reached(store_url, stop, owner="gateway", settings=patient) as store:
             if store is not None:
                 doors = await check_tokens(config, store)
                 await Gateway(config, store, data_dir, doors).run(sockets, stop, on_listening)
     except BaseExceptionGroup as group:  # what ended one of the tasks
-        failures, rest = group.split(DaemonError)
-        if failures is None or rest is not None:
+        failure = first_of(group)
+        if failure is None:
             raise
-        raise leaf(failures) from None
+        raise failure from None
     finally:
         for each in sockets:
             each.close()
@@ -206,27 +206,6 @@ async def check_tokens(config: GatewayConfig, store: Store) -> Doors:
     return Doors(required, frozenset(map(str.lower, config.hosts)), frozenset(config.origins))
 
 
-@contextlib.asynccontextmanager
-async def connected(url: str, stop: asyncio.Event, patience_s: float) -> AsyncIterator[Store | None]:
-    """The store, waited for as long as it is merely away; None when `stop` came first."""
-    settings = StoreSettings(link=LinkSettings(patience_s=patience_s))
-    store: Store | None = None
-    while store is None and not stop.is_set():
-        try:
-            store = await Store.connect(url, owner="gateway", settings=settings)
-        except StoreUnavailable as error:
-            if not error.retry:
-                raise
-            log.warning("store.away", reason=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
-    try:
-        yield store
-    finally:
-        if store is not None:
-            await store.aclose()
-
-
 async def listen(host: str, port: int, patience_s: float) -> list[socket.socket]:
     """
     Sockets bound to every address of `host`, not yet accepting.
@@ -276,12 +255,6 @@ def why_not(error: OSError, host: str, port: int) -> str:
         case errno.EADDRNOTAVAIL:
             return f"{host} is no address of this machine: set gateway.host"
     return f"cannot listen on {host} port {port}: {error.strerror}"
-
-
-def leaf(group: BaseExceptionGroup[DaemonError]) -> DaemonError:
-    """The first failure in the group."""
-    first = group.exceptions[0]
-    return leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def raise_open_files() -> None:

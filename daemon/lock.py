@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .errors import AlreadyRunning
+from .errors import AlreadyRunning, DataDirUnusable
 
 LOCK: Final = "vigild.lock"
 
@@ -20,10 +20,13 @@ def held(data_dir: Path) -> Iterator[None]:
     Hold `data_dir`, creating it when it is missing.
 
     Child processes do not inherit the lock. The file stays: to unlink it would let two daemons hold two files.
-    Raises: AlreadyRunning: another process holds it. OSError.
+    Raises: AlreadyRunning: another process holds it. DataDirUnusable.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirUnusable(data_dir, error) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from clients.messages import Event
 from streaming.types import Image
 
 from .session import Emission
-from .store import Draft, Fenced, Lease, StoreError
+from .store import Draft, Fenced, Lease, StoreError, StoreFull
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,7 @@ class Outbox:
     save_evidence: writes a picture as JPEG and returns its wire path; blocking, run in a thread.
     on_delivered: called with each emission that the store has acknowledged.
     on_fenced: called with the lease that another worker has taken over; its emissions are discarded.
+    make_room: called before an emission is tried again on a full store; may raise StoreError.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Outbox:
         save_evidence: Callable[[str, Image], str],
         on_delivered: Callable[[Emission, Event], None],
         on_fenced: Callable[[Lease], None],
+        make_room: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._settings = settings
         self._save_evidence = save_evidence
         self._on_delivered = on_delivered
         self._on_fenced = on_fenced
+        self._make_room = make_room
         self._items: deque[_Item] = deque()
         self._lost: dict[str, _Lost] = {}
         self._filled = asyncio.Event()
@@ -140,8 +143,16 @@ class Outbox:
                 return None
             except StoreError as error:
                 log.warning("emit.retry", kind=draft.kind, waiting=len(self._items), reason=str(error))
+                if isinstance(error, StoreFull):
+                    await self._try_to_make_room()
             await asyncio.sleep(pause_s)
             pause_s = min(self._settings.retry_max_s, 2 * pause_s)
+
+    async def _try_to_make_room(self) -> None:
+        try:
+            await self._make_room()
+        except StoreError as error:
+            log.warning("emit.no_room", reason=str(error))
 
     def _give_up(self, item: _Item) -> None:
         draft = item.emission.draft

@@ -32,14 +32,16 @@ from streaming.scheduler import Scheduler, SchedulerSettings
 from streaming.types import Ask, Image
 
 from .cameras import Roster, RosterSettings
+from .errors import first_of
 from .outbox import Outbox, OutboxSettings
 from .session import Emission
 from .stepper import Stepper
-from .store import Evidence, Lease, Store, StoreError
+from .store import Evidence, Lease, Store, StoreError, reached
 
 log = structlog.get_logger(__name__)
 
 MS = 1_000_000
+EVENTS_KEPT_WHEN_FULL = 1000  # a full store is thinned down to this, and no further
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,20 @@ async def run_worker(
     executor = ThreadPoolExecutor(1, thread_name_prefix="accelerator")
     loop = asyncio.get_running_loop()
     try:
-        model = await loop.run_in_executor(
-            executor,
-            lambda: models.load(
-                settings.model, device=device, dtype=settings.dtype, cache_dir=data_dir / "models", progress=progress
-            ),
-        )
-        engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
-        async with await Store.connect(store_url, owner=slot) as store:
+        async with reached(store_url, stop, owner=slot) as store:  # before the model, which may take minutes
+            if store is None:
+                return
+            model = await loop.run_in_executor(
+                executor,
+                lambda: models.load(
+                    settings.model,
+                    device=device,
+                    dtype=settings.dtype,
+                    cache_dir=data_dir / "models",
+                    progress=progress,
+                ),
+            )
+            engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
             worker = Worker(
                 settings,
                 store,
@@ -114,6 +122,11 @@ async def run_worker(
                 clock=clock or SystemClock(),
             )
             await worker.run(stop)
+    except BaseExceptionGroup as group:  # what ended one of the tasks
+        failure = first_of(group)
+        if failure is None:
+            raise
+        raise failure from None
     finally:
         executor.shutdown(wait=True)
 
@@ -152,6 +165,7 @@ class Worker:
             save_evidence=self._save_evidence,
             on_delivered=self._on_delivered,
             on_fenced=self._on_fenced,
+            make_room=self._make_room,
         )
         most = min(settings.scheduler.max_running, settings.engine.max_asks)
         self._scheduler = Scheduler(replace(settings.scheduler, max_running=most))
@@ -286,7 +300,6 @@ class Worker:
     async def _tell_stats(self) -> None:
         now_ns = self._clock.now_ns()
         counters = {camera: watch.counters(now_ns) for camera, watch in self._roster.items()}
-        await self._store.set_all_counters(counters)
         for camera, watch in list(self._roster.items()):
             stats = {"topic": "stats", "camera": camera, "state": str(watch.session.state)}
             self._publish(stats | counters.get(camera, {}))
@@ -300,11 +313,20 @@ class Worker:
                     "frame_ts": frame.pts_ns // MS,
                     "jpeg": jpeg,
                 })  # fmt: skip
+        await self._store.set_all_counters(counters)  # last: it is a write, which a full or read-only store refuses
 
     async def _sweep(self) -> None:
         await asyncio.to_thread(self._evidence.sweep)
         oldest_ts = self._clock.now_ns() // MS - int(1000 * self._settings.events_max_age_s)
         await self._store.trim(max_len=self._settings.events_max, min_ts=oldest_ts)
+
+    async def _make_room(self) -> None:
+        """A full store: what happens now matters more than the oldest tenth of what happened."""
+        newest, oldest = await self._store.newest_seq(), await self._store.oldest_seq()
+        held = newest - oldest + 1
+        if held > EVENTS_KEPT_WHEN_FULL:
+            forgotten = await self._store.trim(max_len=max(EVENTS_KEPT_WHEN_FULL, held * 9 // 10), min_ts=0)
+            log.warning("store.full", forgotten=forgotten, held=held - forgotten)
 
     def _on_frame(self) -> None:
         self._stepper.wake()

@@ -27,7 +27,7 @@ from . import drop
 from .answers import Answers, text_ids
 from .checks import Checks
 from .drop import Drop
-from .errors import LimitError, StreamingError, UnknownCamera
+from .errors import LimitError, ModelError, StreamingError, UnknownCamera
 from .models.base import Chunk, VisionLanguageModel
 from .perceive import Perception, shape_within
 from .types import CameraSettings, StepPlan, StepResult
@@ -112,18 +112,24 @@ class Engine:
     """Synchronous and owned by one thread; every call may block on the accelerator."""
 
     def __init__(self, model: VisionLanguageModel, *, settings: EngineSettings | None = None) -> None:
-        """Allocates the KV pools. Raises: StreamingError: an option of a drop rule or policy is wrong."""
+        """Allocates the KV pools. Raises: ModelError: too little device memory. StreamingError: an option is wrong."""
         self._settings = settings = settings or EngineSettings()
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._model = model
         self._device = model.kv.device
         self._shape = shape_within(model.vision, settings.max_pixels)
-        self._pool = SlabPool(
-            model.kv,
-            slabs=settings.max_cameras + settings.spare_slabs,
-            rows=settings.max_budget_tokens + settings.max_check_tokens,
-        )
+        slabs = settings.max_cameras + settings.spare_slabs
+        rows = settings.max_budget_tokens + settings.max_check_tokens
+        try:
+            self._pool = SlabPool(model.kv, slabs=slabs, rows=rows)
+        except RuntimeError as error:  # what torch raises, on every device, for memory that is not there
+            gib = slabs * rows * model.kv.row_bytes / 2**30
+            raise ModelError(
+                model.name,
+                f"{gib:.1f} GiB for the memory of {settings.max_cameras} cameras are not free on {self._device}; lower "
+                "engine.max_cameras or camera.budget_tokens",
+            ) from error
         self._views: dict[str, View] = {}
         self._drops: dict[str, Drop] = {}
         self._perception = Perception(

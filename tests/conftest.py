@@ -2,7 +2,7 @@
 What holds for every test: nothing may outlive it.
 
 A task that still runs when its event loop ends, a loop that is never closed, a thread or a child process that is still
-there after the test: each fails the test, by name. Fixtures of a wider scope (a store for a whole module) are started
+there after the test, a log that was set up for the whole process: each fails the test, by name. Fixtures of a wider scope (a store for a whole module) are started
 before the first look and are no leak.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
 GRACE_S = 3.0  # how long a thread or a child may take to end by itself
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +89,9 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     leaks += [f"event loop not closed: {loop!r}" for loop in WATCH.open_loops() - loops]
     leaks += [f"thread still alive: {thread.name}" for thread in lasting_threads(threads)]
     leaks += [f"child still running: {line}" for line in lasting_children(children)]
+    if structlog.is_configured():  # its stream may be a captured one, closed by now
+        structlog.reset_defaults()
+        leaks.append("structlog still configured; run what sets up logging as a process of its own")
     if leaks:
         pytest.fail("the test left something behind\n  " + "\n  ".join(leaks), pytrace=False)
 

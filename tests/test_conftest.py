@@ -40,6 +40,12 @@ def test_child():
     kept.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
 """
 
+LOG = """
+import structlog
+def test_log():
+    structlog.configure(cache_logger_on_first_use=True)
+"""
+
 
 @pytest.mark.parametrize(
     ("body", "said"),
@@ -48,6 +54,7 @@ def test_child():
         pytest.param(LOOP, "event loop not closed", id="loop"),
         pytest.param(THREAD, "thread still alive: stray", id="thread"),
         pytest.param(CHILD, "child still running", id="child"),
+        pytest.param(LOG, "structlog still configured", id="log"),
     ],
 )
 def test_a_leak_fails_the_test_by_name(pytester: pytest.Pytester, body: str, said: str) -> None:

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         # torch: only in this process
         from daemon.wiring.worker import worker_settings  # noqa: PLC0415
         from daemon.worker import run_worker  # noqa: PLC0415
-        from streaming.errors import ModelError  # noqa: PLC0415
+        from streaming.errors import StreamingError  # noqa: PLC0415
 
         settings = worker_settings(config)
         url, data_dir = config.store.redis_url, config.data_dir
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
                     progress=Teller(),
                 )
             )
-        except ModelError as error:  # the same again tomorrow: the supervisor is not to try it twice
+        except StreamingError as error:  # the same again tomorrow: the supervisor is not to try it twice
             raise ConfigError(str(error)) from None
 
     @app.command("gateway", hidden=True)

@@ -19,6 +19,7 @@ from .events import Draft, new_event_id
 from .evidence import Evidence
 from .leases import Lease
 from .link import LinkSettings, redacted
+from .reach import reached
 from .server import Server
 from .store import Store, StoreSettings
 from .tokens import Token
@@ -47,5 +48,6 @@ __all__ = [
     "StoreUnavailable",
     "Token",
     "new_event_id",
+    "reached",
     "redacted",
 ]

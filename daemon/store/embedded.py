@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
+from daemon.errors import DataDirUnusable
+
 from .errors import StoreError, StoreRefused, StoreUnavailable
 from .link import Link, LinkSettings
 
@@ -66,7 +68,8 @@ def prepare(data_dir: Path, settings: EmbeddedSettings | None = None) -> Embedde
     """
     Write the configuration of an embedded server below `data_dir`, for the supervisor to start.
 
-    Raises: StoreRefused: there is no server on this machine, or the path is too long for a Unix socket. OSError.
+    Raises: StoreRefused: there is no server on this machine, or the path is too long for a Unix socket.
+        DataDirUnusable.
     """
     server = find_server()
     socket = data_dir.absolute() / SOCKET
@@ -76,10 +79,13 @@ def prepare(data_dir: Path, settings: EmbeddedSettings | None = None) -> Embedde
             f"the data directory {data_dir} is {too_long} bytes too long for a Unix socket; choose a shorter one"
         )
     folder = data_dir.absolute() / FOLDER
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
     config = folder / CONFIG
-    config.write_text(config_text(settings or EmbeddedSettings(), socket=socket, folder=folder), encoding="utf-8")
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        config.write_text(config_text(settings or EmbeddedSettings(), socket=socket, folder=folder), encoding="utf-8")
+    except OSError as error:
+        raise DataDirUnusable(data_dir, error) from None
     return Embedded(url=f"unix://{quote(str(socket))}", argv=(str(server), str(config)))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -224,7 +225,10 @@ def _in_our_words(error: Exception, where: str) -> Exception:
         case rx.NoPermissionError():
             return StoreRefused(f"the store at {where} does not permit what vigild needs: {text}")
         case rx.OutOfMemoryError():
-            return StoreFull("the store's memory is full (maxmemory): raise it, or keep fewer events")
+            return StoreFull(
+                "the store's memory is full (maxmemory): raise store.max_memory_mb, or maxmemory of a server of your "
+                "own, or lower store.max_events"
+            )
         case rx.ReadOnlyError():
             return StoreReadOnly(f"the store at {where} is a read-only replica; set redis_url to the primary")
         case rx.MovedError() | rx.AskError() | rx.ClusterDownError():
@@ -239,6 +243,8 @@ def _in_our_words(error: Exception, where: str) -> Exception:
             return _LibraryMissing()
         case rx.ResponseError() if "already exists" in text and "Library" in text:
             return _LibraryPresent()
+        case rx.ResponseError() if text.startswith("UNBLOCKED"):  # a blocking read, by REPLICAOF or a failover
+            return StoreUnavailable(f"the store at {where} is changing its role")
         case rx.ResponseError() if text.startswith("MISCONF"):
             return StoreFull(f"the store at {where} cannot write to its disk: {text.removeprefix('MISCONF ')}")
         case rx.ResponseError() if "unknown command" in text.lower() and "FUNCTION" in text.upper():
@@ -256,4 +262,7 @@ def _innermost(error: Exception) -> Exception:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError | rx.TimeoutError):
         return "no answer in time"
+    system = error if isinstance(error, OSError) else error.__context__
+    if isinstance(system, OSError) and (system.errno or 0) > 0:  # negative: of getaddrinfo, which says it well
+        return os.strerror(system.errno or 0).lower()
     return str(error).removesuffix(".") or type(error).__name__

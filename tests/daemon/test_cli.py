@@ -217,12 +217,13 @@ def test_the_children_are_not_for_hands(vigild: Run) -> None:
         assert done.err.startswith("VIGILD_RESOLVED is not set: this command is started by `vigild serve`")
 
 
-def test_a_data_folder_has_one_daemon(vigild: Run, folder: str) -> None:
+def test_a_data_folder_has_one_daemon(folder: str) -> None:
     """A second daemon says whose it is and leaves everything alone: status 75."""
+    command = [sys.executable, "-m", "daemon", "serve", "--data-dir", folder, "--port", "0"]
     with held(Path(folder)):
-        done = vigild("serve", "--data-dir", folder, "--port", "0")
-        assert done.status == Exit.ALREADY_RUNNING
-        assert f"process {os.getpid()}" in done.err
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == Exit.ALREADY_RUNNING
+        assert f"process {os.getpid()}" in done.stderr
         assert [path.name for path in Path(folder).iterdir()] == ["vigild.lock"]
 
 

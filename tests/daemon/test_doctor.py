@@ -130,9 +130,26 @@ def test_a_port_in_use(folder: Path) -> None:
 
 
 def test_a_host_that_is_not_ours(folder: Path) -> None:
-    """An address of another machine cannot be listened on."""
+    """An address of another machine cannot be listened on; it is not the port that must change."""
     finding = doctor.port(configured(folder, gateway__host="192.0.2.1", gateway__port=1024))
     assert not finding.ok
+    assert "set gateway.host" in finding.advice
+
+
+def test_a_host_that_others_reach_needs_a_token(folder: Path) -> None:
+    """It can be listened on, and what `vigild serve` will ask for is told before it does."""
+    finding = doctor.port(configured(folder, gateway__host="0.0.0.0"))
+    assert finding.ok
+    assert "vigild token create" in finding.detail
+
+
+def test_a_model_that_cannot_be_kept(folder: Path) -> None:
+    """A data folder that cannot be used is not blamed on the model."""
+    (folder / "file").write_text("")
+    finding = doctor.model(configured(folder / "file"))
+    assert not finding.ok
+    assert f"cannot be read or kept ({folder / 'file' / 'models'}: not a directory)" in finding.detail
+    assert "--data-dir" in finding.advice
 
 
 @pytest.mark.parametrize(
@@ -151,6 +168,7 @@ def test_a_source_that_cannot_be_opened(url: str, said: str, folder: Path) -> No
     assert said in finding.detail
     assert "s3cret" not in finding.detail
     assert finding.advice
+    assert url.startswith("file:") == (str(folder / "media") in finding.advice)
 
 
 def test_the_temporary_store_is_real_and_gone_afterwards(folder: Path) -> None:

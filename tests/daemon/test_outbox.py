@@ -10,7 +10,7 @@ import numpy as np
 from clients.messages import Event
 from daemon.outbox import Outbox, OutboxSettings
 from daemon.session import Emission
-from daemon.store import Draft, Fenced, Lease, StoreUnavailable
+from daemon.store import Draft, Fenced, Lease, StoreFull, StoreUnavailable
 
 LEASE = Lease("dock", "w0", 1, 6000)
 SETTINGS = OutboxSettings(max_events=5, retry_min_s=0.001, retry_max_s=0.002)
@@ -19,8 +19,8 @@ SETTINGS = OutboxSettings(max_events=5, retry_min_s=0.001, retry_max_s=0.002)
 class Scripted:
     """An emitter whose outages are scripted; a real store cannot lose exactly one reply on demand."""
 
-    def __init__(self, *, failures: int = 0, lost_replies: int = 0, fenced: bool = False) -> None:
-        self.failures, self.lost_replies, self.fenced = failures, lost_replies, fenced
+    def __init__(self, *, failures: int = 0, lost_replies: int = 0, fenced: bool = False, full: bool = False) -> None:
+        self.failures, self.lost_replies, self.fenced, self.full = failures, lost_replies, fenced, full
         self.events: dict[str, Event] = {}
         self.open = asyncio.Event()
         self.open.set()
@@ -29,6 +29,8 @@ class Scripted:
         await self.open.wait()
         if self.fenced:
             raise Fenced("dock", 2)
+        if self.full:
+            raise StoreFull("the store is full")
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the store is away")
@@ -57,12 +59,16 @@ async def running(emitter: Scripted, *, disk_full: bool = False):
         seen.saved.append(event_id)
         return f"/v1/evidence/{event_id}.jpg"
 
+    async def make_room():
+        emitter.full = False
+
     outbox = Outbox(
         emitter,
         settings=SETTINGS,
         save_evidence=save,
         on_delivered=lambda emission, event: seen.delivered.append(emission),
         on_fenced=seen.fenced.append,
+        make_room=make_room,
     )
     task = asyncio.create_task(outbox.run())
     try:
@@ -128,6 +134,19 @@ def test_a_fenced_worker_stops_speaking():
             await flushed(outbox)
             assert seen.delivered == []
             assert seen.fenced == [LEASE, LEASE]
+
+    asyncio.run(main())
+
+
+def test_on_a_full_store_room_is_made_and_the_event_delivered():
+    """Old history gives way to what happens now."""
+
+    async def main():
+        emitter = Scripted(full=True)
+        async with running(emitter) as (outbox, _):
+            outbox.put(draft(1), LEASE)
+            await flushed(outbox)
+        assert numbers(emitter) == [1]
 
     asyncio.run(main())
 

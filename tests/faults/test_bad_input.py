@@ -154,7 +154,7 @@ def unharmed(neighbour: Neighbour) -> Iterator[None]:
 
 # sources
 
-PASSWORD = "hunter2"  # noqa: S105
+PASSWORD = "hunter2"
 BAD_SOURCES = {
     "unreachable": ("http://bob:hunter2@127.0.0.1:1/x", "offline", "nothing listens there"),
     "unreachable-rtsp": ("rtsp://bob:hunter2@127.0.0.1:1/x", "offline", "nothing listens there"),
@@ -400,12 +400,11 @@ def test_too_many_clients_are_told(daemon: Daemon) -> None:
     async def crowd() -> None:
         async with contextlib.AsyncExitStack() as stack:
             first = await opened(stack, daemon, "json")
+            crowded = [await stack.enter_async_context(connect(f"{daemon.url}/v1/ws")) for _ in range(MAX_CLIENTS)]
             with pytest.raises(ConnectionClosed):
-                for _ in range(MAX_CLIENTS):
-                    last = await stack.enter_async_context(connect(f"{daemon.url}/v1/ws"))
-                    await asyncio.wait_for(last.recv(), 10)
-            assert last.close_code == 1013
-            assert "too many connections" in last.close_reason
+                await asyncio.wait_for(crowded[-1].recv(), 10)
+            assert crowded[-1].close_code == 1013
+            assert "too many connections" in crowded[-1].close_reason
             await first.send('{"type":"ping","id":1}')
             assert decoded(await first.recv())["ok"]
 
