@@ -121,7 +121,8 @@ def show(console: Console, suite: str, report: Report) -> None:
         table.add_row(*(cell(row.get(name)) for name in columns))
     # at its own width: a row that the terminal must wrap is still readable, cells cut to three letters are not
     needed = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    console.print(table, width=needed, crop=False, no_wrap=True, soft_wrap=True)
+    wide = Console(file=console.file, width=max(console.width, needed), color_system=None)
+    wide.print(table)
     for name, value in report.figures.items():
         console.print(f"  {name:<24} {cell(rounded(value))}", highlight=False)
     for note in report.notes:

@@ -269,6 +269,7 @@ async def worker(config: Config, url: str, device: str) -> AsyncIterator[asyncio
         *("-m", "daemon", "worker", "--slot", SLOT, "--device", device),
         env={**os.environ, **for_children(settings)},
         stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,  # its progress; what goes wrong it says on stderr
         start_new_session=True,
     )
     try:

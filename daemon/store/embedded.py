@@ -116,6 +116,7 @@ def config_text(settings: EmbeddedSettings, *, socket: Path, folder: Path) -> st
         "unixsocketperm": "700",
         "dir": _quoted(str(folder)),
         "daemonize": "no",
+        "loglevel": "warning",
         "databases": "1",
         "appendonly": "yes",
         "appendfsync": settings.fsync,

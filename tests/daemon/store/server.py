@@ -31,7 +31,7 @@ class Valkey:
     def start(self) -> Valkey:
         """Return when it answers. Raises RuntimeError with its output when it ends instead."""
         self._process = subprocess.Popen(
-            [*self.embedded.argv, *self._options],
+            [*self.embedded.argv, "--loglevel", "notice", *self._options],  # it says when it is ready
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
