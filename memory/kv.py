@@ -10,16 +10,32 @@ Three ways to run tokens against it, told apart by where their own keys go:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .archive import Recalled, Shelf
 from .errors import BudgetExceeded
+from .merging import fold
+from .originals import Originals
+from .policies import Policy
 from .pool import SlabPool
-from .rope import rotate
-from .types import Compaction, Kind, Pair, Span, TokenMeta
+from .rope import Rope, rotate
+from .rows import SlabRows
+from .types import ALL_MOVE, Compaction, Kind, Pair, Span, TokenMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The first `rows` rows of a slab."""
+
+    pool: SlabPool
+    slab: int
+    rows: int
 
 
 class Target(Protocol):
@@ -37,22 +53,32 @@ class Target(Protocol):
         """Rows visible before the new ones."""
         ...
 
+    @property
+    def held(self) -> tuple[Extent, ...]:
+        """Where those are, oldest first; the new rows go behind the last extent, which may be empty."""
+        ...
+
 
 class KV:
     """
     One camera's memory: at most `budget` rows. The first rows are pinned (the prompt).
 
     cursor is the next free position id; it grows with every frame, also past tokens that were dropped.
+    rope: how the keys were rotated, for whatever compares or averages them.
+    shelf: where rows go that a policy archives; the memory closes it with itself.
     """
 
-    def __init__(self, pool: SlabPool, *, budget: int) -> None:
+    def __init__(self, pool: SlabPool, *, budget: int, rope: Rope | None = None, shelf: Shelf | None = None) -> None:
         if budget > pool.rows:
             raise BudgetExceeded(rows=budget, used=0, budget=pool.rows)
         self.budget = budget
         self.meta = TokenMeta.empty()
         self.cursor = 0
+        self.shelf = shelf
+        self._rope = rope
         self._pool = pool
         self._slab = pool.take()
+        self._originals = Originals() if pool.shape.dtype.itemsize < 4 else None
 
     def __len__(self) -> int:
         return len(self.meta)
@@ -92,49 +118,82 @@ class KV:
         self.meta = TokenMeta.concat((self.meta, meta))
         self.cursor = cursor
 
+    @property
+    def rows(self) -> SlabRows:
+        """What may be asked about keys and values of the rows as they stand."""
+        return SlabRows(self._pool, self._slab, self.meta, self._known_rope())
+
+    def compact(self, policy: Policy, budget: int) -> None:
+        """Let the policy bring the memory down to `budget` rows. Like `apply`, and may synchronise."""
+        self.apply(policy.compact(self.meta, budget, self.rows))
+
     def apply(self, compaction: Compaction) -> None:
         """
         Keep only the rows the policy chose, in place or, while forks read them, on a fresh slab.
 
-        Mutates device memory, does not synchronise. Raises: PoolExhausted: forked, and no spare slab.
+        Merged rows are folded into those that stay, archived ones are copied to the shelf (which synchronises).
+        Mutates device memory. Raises: PoolExhausted: forked, and no spare slab; nothing has changed then.
         """
-        keep = compaction.keep
-        assert compaction.merge_into is None, "merging is not executed by this version"
+        keep, into = compaction.keep, compaction.merge_into
         assert len(keep) == 0 or bool(np.all(np.diff(keep) > 0)), "rows must ascend"
         source = self._move()
+        if compaction.archive is not None and self.shelf is not None:
+            self.shelf.add(*self._gather(source, compaction.archive), self.meta.take(compaction.archive))
+        folded = None
+        if into is not None and bool((into >= 0).any()):
+            folded = fold(self._pool, source, self.meta, into, self._known_rope())
         fixed = 0 if source != self._slab else _fixed_prefix(keep)
         rows = torch.as_tensor(keep[fixed:], device=self._pool.shape.device)
         for held in (self._pool.keys, self._pool.values):
             # index_select copies, so source and target may overlap
             held[self._slab, :, :, fixed : len(keep)] = held[source].index_select(2, rows)
+        if folded is not None:
+            at = torch.as_tensor(np.searchsorted(keep, folded.rows), device=self._pool.shape.device)
+            self._pool.keys[self._slab].index_copy_(2, at, folded.keys)
+            self._pool.values[self._slab].index_copy_(2, at, folded.values)
+            self.meta = folded.meta
+        if self._originals is not None:
+            if folded is not None:
+                self._originals.replace(folded.rows, folded.keys)
+            self._originals.keep(keep)
         self._leave(source)
         self.meta = self.meta.take(keep)
 
-    def shift(self, shift: np.ndarray[tuple[int], np.dtype[np.int64]], inv_freq: Tensor, *, cursor: int) -> None:
+    def shift(self, shift: NDArray[np.int64], inv_freq: Tensor, *, cursor: int) -> None:
         """
         Turn the keys of row i to ids `shift[i]` larger and continue at `cursor`; like `apply`, forks keep the old rows.
 
-        Raises: PoolExhausted: forked, and no spare slab.
+        inv_freq: of the ids that move (`Rope.drift`). In 16 bits keys are turned from the bits the model wrote, which
+        synchronises. Raises: PoolExhausted: forked, and no spare slab.
         """
         source = self._move()
         n = len(self)
         old = self._pool.keys[source, :, :, :n]
-        turned = rotate(old, torch.as_tensor(shift, device=old.device), inv_freq)
+        if self._originals is not None:
+            turned = self._originals.turn(old, shift, inv_freq)
+        else:
+            turned = rotate(old, torch.as_tensor(shift, device=old.device), inv_freq)
         still = torch.as_tensor(shift == 0, device=old.device)[:, None]  # those are not even rounded again
         self._pool.keys[self._slab, :, :, :n] = torch.where(still, old, turned)
         if source != self._slab:
             self._pool.values[self._slab, :, :, :n] = self._pool.values[source, :, :, :n]
         self._leave(source)
-        self.meta = self.meta.shifted(shift)
+        self.meta = self.meta.shifted(shift, self._rope.moving if self._rope else ALL_MOVE)
+        if self.shelf is not None:
+            self.shelf.move(cursor - self.cursor)
         self.cursor = cursor
 
     def forget(self) -> None:
-        """Keep the prompt alone and continue right behind it. Raises: PoolExhausted: forked, and no spare slab."""
+        """Keep the prompt alone, archive included. Raises: PoolExhausted: forked, and no spare slab."""
         pinned = np.flatnonzero(self.meta.kind == Kind.PROMPT).astype(np.int64)
         if self.forked:
             self.apply(Compaction(pinned))
         else:
             self.meta = self.meta.take(pinned)
+            if self._originals is not None:
+                self._originals.keep(pinned)
+        if self.shelf is not None:
+            self.shelf.clear()
         self.cursor = int(self.meta.pos.max()) + 1 if len(pinned) else 0
 
     def fork(self, suffixes: SlabPool) -> Fork:
@@ -144,9 +203,20 @@ class KV:
         return Fork(self._pool, self._slab, len(self), suffixes, suffix)
 
     def close(self) -> None:
-        """Give the slab back; live forks keep reading it until they close."""
+        """Give the slab and the archived spans back; live forks keep reading the slab until they close."""
         self._pool.give(self._slab)
+        if self.shelf is not None:
+            self.shelf.close()
         self.meta = TokenMeta.empty()
+
+    def _gather(self, slab: int, rows: NDArray[np.int64]) -> Pair:
+        """Keys and values [layers, kv_heads, k, head_dim] of these rows, copied."""
+        at = torch.as_tensor(rows, device=self._pool.shape.device)
+        return self._pool.keys[slab].index_select(2, at), self._pool.values[slab].index_select(2, at)
+
+    def _known_rope(self) -> Rope:
+        assert self._rope is not None, "this memory was made without the model's rotation"
+        return self._rope
 
     def _move(self) -> int:
         """Where the rows are; when forks read them, take a fresh slab to write to."""
@@ -171,6 +241,10 @@ class Tail:
     @property
     def before(self) -> int:
         return self._before
+
+    @property
+    def held(self) -> tuple[Extent, ...]:
+        return (Extent(self._pool, self._slab, self._before),)
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Pair, ...]:
         self._pool.write(self._slab, layer, self._before, keys, values)
@@ -202,6 +276,10 @@ class Fork:
         return self.rows + self.own
 
     @property
+    def held(self) -> tuple[Extent, ...]:
+        return Extent(self._prefixes, self._slab, self.rows), Extent(self._suffixes, self._suffix, self.own)
+
+    @property
     def room(self) -> int:
         """Rows of its own that are still free."""
         return self._suffixes.rows - self.own
@@ -219,6 +297,15 @@ class Fork:
         self.own += rows
         assert self.own <= self._suffixes.rows, "rows beyond the fork's own slab"
 
+    def recall(self, recalled: Recalled) -> None:
+        """Copy rows from the archive to the device, in front of rows of its own; before any of those is there."""
+        assert self.own == 0, "rows come back before the question is read"
+        n = recalled.keys.shape[2]
+        assert n <= self._suffixes.rows, "rows beyond the fork's own slab"
+        self._suffixes.keys[self._suffix, :, :, :n].copy_(recalled.keys)
+        self._suffixes.values[self._suffix, :, :, :n].copy_(recalled.values)
+        self.own = n
+
     def close(self) -> None:
         """Give both slabs back; a second call does nothing."""
         if self.closed:
@@ -228,7 +315,7 @@ class Fork:
         self._suffixes.give(self._suffix)
 
 
-def _fixed_prefix(keep: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+def _fixed_prefix(keep: NDArray[np.int64]) -> int:
     """How many leading rows stay where they are, so that an in-place compaction need not copy them."""
     moved = np.flatnonzero(keep != np.arange(len(keep)))
     return int(moved[0]) if len(moved) else len(keep)

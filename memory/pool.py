@@ -19,15 +19,16 @@ class SlabPool:
     `slabs` slabs of `rows` rows. Allocates all device memory at once and never again.
 
     keys, values: [slabs, layers, kv_heads, rows, head_dim]; rows that nobody wrote are never read.
+    pin: page-lock them, for host memory that a GPU copies from and to.
     """
 
-    def __init__(self, shape: KVShape, *, slabs: int, rows: int) -> None:
+    def __init__(self, shape: KVShape, *, slabs: int, rows: int, pin: bool = False) -> None:
         size = (slabs, shape.layers, shape.kv_heads, rows, shape.head_dim)
         self.shape = shape
         self.rows = rows
         # zeros, not empty: the pages are there from the start, so that memory is short now or never
-        self.keys: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device)
-        self.values: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device)
+        self.keys: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device, pin_memory=pin)
+        self.values: Tensor = torch.zeros(size, dtype=shape.dtype, device=shape.device, pin_memory=pin)
         self._readers = [0] * slabs
         self._free = list(range(slabs))[::-1]
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Moving = tuple[bool, bool, bool]  # which of a row's ids (t, h, w) grow with time
+ALL_MOVE: Moving = (True, True, True)
 
 Pair = tuple[Tensor, Tensor]  # keys, values: each [kv_heads, rows, head_dim]
 
@@ -35,11 +38,12 @@ class KVShape:
 
 
 class Kind(enum.IntEnum):
-    """Where a row comes from. PROMPT rows are pinned: no policy drops them."""
+    """Where a row comes from. PROMPT rows are pinned: no policy drops them. KEY: a cell of a frame kept whole."""
 
     PROMPT = 0
     TEXT = 1
     VISION = 2
+    KEY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class TokenMeta:
     pos: int64 [3, n], the (t, h, w) ids its keys are rotated by.
     kind: uint8 [n], a Kind.
     score: float32 [n], what the drop rule gave it (higher = more worth keeping).
+    cell: int32 [n], the row-major number of its cell in its frame's grid; -1 for text and prompt.
+    weight: float32 [n], how many tokens a row stands for: 1, or more once others were merged into it.
     """
 
     frame: NDArray[np.int64]
@@ -59,17 +65,32 @@ class TokenMeta:
     pos: NDArray[np.int64]
     kind: NDArray[np.uint8]
     score: NDArray[np.float32]
+    cell: NDArray[np.int32]
+    weight: NDArray[np.float32]
 
     def __len__(self) -> int:
         return int(self.frame.shape[0])
 
+    @property
+    def visual(self) -> NDArray[np.bool_]:
+        """The rows that a picture wrote, not text, as bool [n]."""
+        return self.kind >= Kind.VISION
+
     def take(self, rows: NDArray[np.int64]) -> TokenMeta:
         """Only these rows, copied."""
-        return TokenMeta(self.frame[rows], self.t_ns[rows], self.pos[:, rows], self.kind[rows], self.score[rows])
+        return TokenMeta(
+            self.frame[rows],
+            self.t_ns[rows],
+            self.pos[:, rows],
+            self.kind[rows],
+            self.score[rows],
+            self.cell[rows],
+            self.weight[rows],
+        )
 
-    def shifted(self, shift: NDArray[np.int64]) -> TokenMeta:
-        """The same rows with `shift` [n] added to all three ids of each."""
-        return TokenMeta(self.frame, self.t_ns, self.pos + shift, self.kind, self.score)
+    def shifted(self, shift: NDArray[np.int64], moving: Moving = ALL_MOVE) -> TokenMeta:
+        """The same rows with `shift` [n] added to those ids of each that move."""
+        return replace(self, pos=self.pos + shift * np.array(moving)[:, None])
 
     @staticmethod
     def concat(parts: Sequence[TokenMeta]) -> TokenMeta:
@@ -79,17 +100,13 @@ class TokenMeta:
             np.concatenate([part.pos for part in parts], axis=1),
             np.concatenate([part.kind for part in parts]),
             np.concatenate([part.score for part in parts]),
+            np.concatenate([part.cell for part in parts]),
+            np.concatenate([part.weight for part in parts]),
         )
 
     @staticmethod
     def empty() -> TokenMeta:
-        return TokenMeta(
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
-            np.zeros((3, 0), np.int64),
-            np.zeros(0, np.uint8),
-            np.zeros(0, np.float32),
-        )
+        return TokenMeta.prompt(np.zeros((3, 0), np.int64))
 
     @staticmethod
     def prompt(pos: NDArray[np.int64]) -> TokenMeta:
@@ -101,6 +118,8 @@ class TokenMeta:
             pos,
             np.full(n, Kind.PROMPT, np.uint8),
             np.zeros(n, np.float32),
+            np.full(n, -1, np.int32),
+            np.ones(n, np.float32),
         )
 
 
@@ -118,9 +137,11 @@ class Compaction:
     What a policy decided.
 
     keep: int64 [m], strictly ascending rows that stay, in this order.
-    merge_into: int64 [n] or None; where not -1, the surviving row that a dropped row is folded into. No policy of this
-    version sets it, and `KV.apply` refuses it.
+    merge_into: int64 [n] or None; where not -1, the row of `keep` that a dropped row is folded into: keys are averaged
+        as they were before rotation, values as they are, both by weight.
+    archive: int64 [k] or None; dropped rows, ascending, that go to host memory, from where a question may fetch them.
     """
 
     keep: NDArray[np.int64]
     merge_into: NDArray[np.int64] | None = None
+    archive: NDArray[np.int64] | None = None

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memory.archive import Shelf
 from memory.kv import Fork
 from memory.pool import SlabPool
+from memory.types import Span
 
 from .models.base import Chunk, VisionLanguageModel
 from .models.dialogue import AnswerText
+from .recall import Recall
 from .types import AnswerDelta, Ask, AskStatus
 from .view import View
 
@@ -34,6 +37,7 @@ class _Answer:
     frame_ns: int
     t0_ns: int | None
     t1_ns: int | None
+    recalled: tuple[Span, ...] = ()
     said: int = 0
     token: Tensor | None = None
     fresh: list[Tensor] = field(default_factory=list)
@@ -50,6 +54,7 @@ class _Answer:
             t0_ns=self.t0_ns,
             t1_ns=self.t1_ns,
             reason=reason,
+            recalled=tuple((span.t0_ns, span.t1_ns) for span in self.recalled),
         )
 
 
@@ -60,24 +65,44 @@ class Answers:
     """
 
     def __init__(
-        self, model: VisionLanguageModel, *, device: torch.device, max_asks: int, max_question: int, max_answer: int
+        self,
+        model: VisionLanguageModel,
+        *,
+        device: torch.device,
+        max_asks: int,
+        max_question: int,
+        max_answer: int,
+        max_recall: int = 0,
+        reach: int = 0,
     ) -> None:
+        """max_recall: archived tokens that a question may bring back, from at most `reach` ids before it."""
         self._model = model
+        self._recall = Recall(model, max_tokens=max_recall, reach=reach)
         self._device = device
         self._max_question = max_question
         self._max_answer = max_answer
-        self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_question + max_answer)
+        self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_recall + max_question + max_answer)
         self._running: dict[str, _Answer] = {}
         self._ended: list[AnswerDelta] = []
+
+    @property
+    def suffixes(self) -> SlabPool:
+        """Where the forks' own rows lie."""
+        return self._suffixes
 
     @property
     def forks(self) -> tuple[Fork, ...]:
         return tuple(answer.fork for answer in self._running.values())
 
     def start(self, asks: Sequence[Ask], views: dict[str, View]) -> None:
-        """Fork and read all questions in one forward; each decodes its first token. Does not synchronise."""
+        """
+        Fork and read all questions in one forward; each decodes its first token.
+
+        Does not synchronise, but for cameras with an archive, from which the fitting spans come back first.
+        """
         chunks: list[Chunk] = []
         started: list[_Answer] = []
+        shelves: list[Shelf | None] = []
         for ask in asks:
             begun = self._begin(ask, views.get(ask.camera))
             if begun is not None:
@@ -85,6 +110,11 @@ class Answers:
                 self._running[ask.id] = answer
                 started.append(answer)
                 chunks.append(chunk)
+                shelves.append(views[ask.camera].kv.shelf)
+        asked = [(shelf, answer.fork, chunk) for shelf, answer, chunk in zip(shelves, started, chunks, strict=True)]
+        for answer, spans in zip(started, self._recall.fetch(asked), strict=True):
+            answer.recalled = spans
+            answer.memory_tokens += answer.fork.own
         self._decode(started, chunks)
 
     def advance(self, ids: Sequence[str], tokens: int) -> None:

@@ -69,18 +69,21 @@ class Checks:
         return tuple(self._results)
 
     def _round(self, batches: Sequence[tuple[View, Sequence[_Question]]]) -> Tensor:
-        chunks = [self._chunk(view, questions) for view, questions in batches if questions]
+        due = [(view, questions) for view, questions in batches if questions]
+        ids = [[token for question in questions for token in question.ids] for _, questions in due]
+        embeds = self._model.embed(torch.tensor([token for each in ids for token in each], device=self._device))
+        parts = torch.split(embeds, [len(each) for each in ids])
+        chunks = [self._chunk(view, questions, part) for (view, questions), part in zip(due, parts, strict=True)]
         self._places += [question.place for _, questions in batches for question in questions]
         logits = self._model.forward(chunks)
         yes = logits[:, self._yes].logsumexp(dim=-1)
         no = logits[:, self._no].logsumexp(dim=-1)
         return (yes - no).double().sigmoid()
 
-    def _chunk(self, view: View, questions: Sequence[_Question]) -> Chunk:
-        ids = torch.tensor([token for question in questions for token in question.ids], device=self._device)
+    def _chunk(self, view: View, questions: Sequence[_Question], embeds: Tensor) -> Chunk:
         lengths = tuple(len(question.ids) for question in questions)
         return Chunk(
-            embeds=self._model.embed(ids),
+            embeds=embeds,
             pos=np.concatenate([text_ids(view.kv.cursor, length) for length in lengths], axis=1),
             target=view.kv.tail(),
             blocks=lengths,

@@ -18,15 +18,16 @@ from typing import Any, Literal
 import torch
 
 from memory import policies
+from memory.archive import Archive, Shelf
 from memory.errors import IntegrityError, PoolExhausted
 from memory.kv import KV
+from memory.policies import Policy
 from memory.pool import SlabPool
 from memory.types import TokenMeta
 
 from . import drop
 from .answers import Answers, text_ids
 from .checks import Checks
-from .drop import Drop
 from .errors import LimitError, ModelError, StreamingError, UnknownCamera
 from .models.base import Chunk, VisionLanguageModel
 from .perceive import Perception, shape_within
@@ -48,6 +49,10 @@ class EngineSettings:
     pairing: "repeat" fills a temporal patch with one frame and answers at once; "pair" waits for the next frame, which
         halves the tokens and adds one sampling period of delay.
     low_watermark: share of the budget that a compaction leaves, so that the next one is far.
+    max_memory_bytes: bound of all keys and values on the device; fewer cameras are taken where max_cameras do not fit,
+        0 is no bound.
+    archive_bytes: host memory for old spans, taken at once, for policies that send them there; 0 is none.
+    max_recall_tokens: archived tokens that one question may bring back.
     rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
     threads: CPU threads of one operation; 0 leaves torch's own choice.
     drop_options, policy_options: options of each kind, as {"feature": {"threshold": 0.25}}.
@@ -63,6 +68,9 @@ class EngineSettings:
     max_pixels: int = 448 * 448
     pairing: Literal["repeat", "pair"] = "repeat"
     low_watermark: float = 0.9
+    max_memory_bytes: int = 0
+    archive_bytes: int = 0
+    max_recall_tokens: int = 256
     rebase_at: int = 100_000
     threads: int = 1
     drop_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -72,7 +80,7 @@ class EngineSettings:
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("spare_slabs", "threads"):
+        for name in ("spare_slabs", "max_memory_bytes", "archive_bytes", "max_recall_tokens", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if not 0.0 < self.low_watermark <= 1.0:
@@ -99,11 +107,14 @@ class MemoryView:
     How full a camera's memory is.
 
     bytes: what its slab takes on the device. t0_ns, t1_ns: the oldest and newest picture held, Unix epoch nanoseconds.
+    archived_tokens, archived_bytes: what it holds in host memory besides.
     """
 
     tokens: int
     budget_tokens: int
     bytes: int
+    archived_tokens: int
+    archived_bytes: int
     t0_ns: int | None
     t1_ns: int | None
 
@@ -112,32 +123,38 @@ class Engine:
     """Synchronous and owned by one thread; every call may block on the accelerator."""
 
     def __init__(self, model: VisionLanguageModel, *, settings: EngineSettings | None = None) -> None:
-        """Allocates the KV pools. Raises: ModelError: too little device memory. StreamingError: an option is wrong."""
+        """
+        Allocates the KV pools.
+
+        Raises: ModelError: too little device memory. StreamingError: the bounds in bytes hold no camera or no span.
+        """
         self._settings = settings = settings or EngineSettings()
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self._model = model
         self._device = model.kv.device
         self._shape = shape_within(model.vision, settings.max_pixels)
-        slabs = settings.max_cameras + settings.spare_slabs
-        rows = settings.max_budget_tokens + settings.max_check_tokens
+        self._rope = model.rope
+        self._max_cameras = _cameras_within(settings, model.kv.row_bytes)
+        slabs, rows = self._max_cameras + settings.spare_slabs, _slab_rows(settings)
         try:
             self._pool = SlabPool(model.kv, slabs=slabs, rows=rows)
         except RuntimeError as error:  # what torch raises, on every device, for memory that is not there
             gib = slabs * rows * model.kv.row_bytes / 2**30
             raise ModelError(
                 model.name,
-                f"{gib:.1f} GiB for the memory of {settings.max_cameras} cameras are not free on {self._device}; lower "
+                f"{gib:.1f} GiB for the memory of {self._max_cameras} cameras are not free on {self._device}; lower "
                 "engine.max_cameras or camera.budget_tokens",
             ) from error
+        self._archive = self._open_archive()
+        limit_ids = min(settings.rebase_at, model.max_positions * 3 // 4)
         self._views: dict[str, View] = {}
-        self._drops: dict[str, Drop] = {}
         self._perception = Perception(
             model,
             shape=self._shape,
             repeat=self._shape.temporal if settings.pairing == "repeat" else 1,
             low=settings.low_watermark,
-            limit_ids=min(settings.rebase_at, model.max_positions * 3 // 4),
+            limit_ids=limit_ids,
             free_slab=self._free_slab,
         )
         self._checks = Checks(model, device=self._device, max_tokens=settings.max_check_tokens)
@@ -147,6 +164,8 @@ class Engine:
             max_asks=settings.max_asks,
             max_question=settings.max_question_tokens,
             max_answer=settings.max_answer_tokens,
+            max_recall=_recall_rows(settings),
+            reach=limit_ids,
         )
 
     @property
@@ -157,6 +176,21 @@ class Engine:
     def cameras(self) -> tuple[str, ...]:
         """The open cameras."""
         return tuple(self._views)
+
+    @property
+    def max_cameras(self) -> int:
+        """How many cameras there is memory for."""
+        return self._max_cameras
+
+    @property
+    def camera_bytes(self) -> int:
+        """What each camera's memory takes on the device."""
+        return self._pool.slab_bytes
+
+    @property
+    def max_frame_tokens(self) -> int:
+        """The cells of the largest frame that is looked at."""
+        return self._shape.max_tokens
 
     @property
     def min_budget_tokens(self) -> int:
@@ -173,22 +207,23 @@ class Engine:
         """
         self._admit(settings)
         try:
-            rule = self._drops.get(settings.drop) or drop.create(
-                settings.drop, **self._settings.drop_options.get(settings.drop, {})
-            )
+            stages = drop.stages(settings.drop, self._settings.drop_options)
             policy = policies.create(settings.policy, **self._settings.policy_options.get(settings.policy, {}))
         except ValueError as error:
             raise StreamingError(str(error)) from error
-        self._drops[settings.drop] = rule  # one rule for all its cameras, so that it decides over them in one operation
+        if policy.archives and self._archive is None:
+            raise StreamingError(f"policy '{policy.kind}' sends old tokens to host memory; set archive_bytes")
+        budget = self._budget(settings)
         try:
-            kv = KV(self._pool, budget=settings.budget_tokens)
+            kv = KV(self._pool, budget=budget, rope=self._rope)
         except PoolExhausted:  # questions hold what cameras have moved away from
             self._answers.fail(
                 "the memory it read was needed for another camera", where=lambda _, fork: not self._live(fork.slab)
             )
-            kv = KV(self._pool, budget=settings.budget_tokens)
+            kv = KV(self._pool, budget=budget, rope=self._rope)
+        kv.shelf = self._shelf(settings, policy)
         self._prompt(kv)
-        self._views[settings.camera] = View(settings, kv, rule, policy)
+        self._views[settings.camera] = View(settings, kv, stages, policy)
 
     def close(self, camera: str) -> None:
         """Give the memory back and fail the camera's questions in the next step. Raises: UnknownCamera."""
@@ -206,6 +241,12 @@ class Engine:
             self._free_slab(view)
             view.forget()
 
+    @property
+    def rows_taken(self) -> int:
+        """Rows of all pools that somebody holds, in whole slabs and blocks; 0 once all is closed and answered."""
+        pools = [self._pool, self._answers.suffixes, *([self._archive.pool] if self._archive else [])]
+        return sum(pool.used * pool.rows for pool in pools)
+
     def memory(self, camera: str) -> MemoryView:
         """How full the camera's memory is. Raises: UnknownCamera."""
         kv = self._view(camera).kv
@@ -214,6 +255,8 @@ class Engine:
             tokens=len(kv),
             budget_tokens=kv.budget,
             bytes=kv.slab_bytes,
+            archived_tokens=kv.shelf.rows if kv.shelf else 0,
+            archived_bytes=kv.shelf.bytes if kv.shelf else 0,
             t0_ns=span.t0_ns if span else None,
             t1_ns=span.t1_ns if span else None,
         )
@@ -250,6 +293,8 @@ class Engine:
         """Prove that every slab is free or read by someone we know, and every budget kept. Raises: IntegrityError."""
         self._pool.check()
         self._answers.check()
+        if self._archive is not None:
+            self._archive.check()
         known = {view.kv.slab for view in self._views.values()}
         if len(known) != len(self._views):
             raise IntegrityError("two cameras share a slab")
@@ -263,12 +308,13 @@ class Engine:
     def _admit(self, settings: CameraSettings) -> None:
         if settings.camera in self._views:
             raise StreamingError(f"camera '{settings.camera}' is open already")
-        if len(self._views) >= self._settings.max_cameras:
+        if len(self._views) >= self._max_cameras:
+            bound = "max_cameras" if self._max_cameras == self._settings.max_cameras else "max_memory_bytes"
             raise LimitError(
                 "cameras",
                 asked=len(self._views) + 1,
-                limit=self._settings.max_cameras,
-                advice="remove one, or raise max_cameras",
+                limit=self._max_cameras,
+                advice=f"remove one, or raise {bound}",
             )
         if settings.budget_tokens > self._settings.max_budget_tokens:
             raise LimitError(
@@ -277,11 +323,31 @@ class Engine:
                 limit=self._settings.max_budget_tokens,
                 advice="ask for less, or raise max_budget_tokens",
             )
-        if settings.budget_tokens < self.min_budget_tokens:
+        if (budget := self._budget(settings)) < self.min_budget_tokens:
             raise StreamingError(
-                f"a memory of {settings.budget_tokens} tokens is too small: the prompt and one frame take up to "
+                f"a memory of {budget} tokens is too small: the prompt and one frame take up to "
                 f"{self.min_budget_tokens}; ask for more, or lower max_pixels"
             )
+
+    def _budget(self, settings: CameraSettings) -> int:
+        """The camera's bound in tokens."""
+        if not settings.budget_bytes:
+            return settings.budget_tokens
+        return min(settings.budget_tokens, settings.budget_bytes // self._model.kv.row_bytes)
+
+    def _open_archive(self) -> Archive | None:
+        if not self._settings.archive_bytes:
+            return None
+        try:
+            return Archive(self._model.kv, budget_bytes=self._settings.archive_bytes, rope=self._rope)
+        except ValueError as error:
+            raise StreamingError(f"archive_bytes: {error}") from error
+
+    def _shelf(self, settings: CameraSettings, policy: Policy) -> Shelf | None:
+        """The camera's part of the archive, where its policy uses one."""
+        if self._archive is None or not policy.archives:
+            return None
+        return self._archive.shelf(budget_bytes=settings.archive_bytes or None)
 
     def _prompt(self, kv: KV) -> None:
         """Write the text before the first frame into an empty memory."""
@@ -303,6 +369,31 @@ class Engine:
         """End the questions that keep this camera from rewriting its rows."""
         slab = view.kv.slab
         self._answers.fail("the memory it read had to make room; ask again", where=lambda _, fork: fork.slab == slab)
+
+
+def _slab_rows(settings: EngineSettings) -> int:
+    return settings.max_budget_tokens + settings.max_check_tokens
+
+
+def _recall_rows(settings: EngineSettings) -> int:
+    """Rows of a question's own slab for what comes back from the archive."""
+    return settings.max_recall_tokens if settings.archive_bytes else 0
+
+
+def _cameras_within(settings: EngineSettings, row_bytes: int) -> int:
+    """How many cameras there is memory for. Raises: StreamingError: for none."""
+    if not settings.max_memory_bytes:
+        return settings.max_cameras
+    asks = _recall_rows(settings) + settings.max_question_tokens + settings.max_answer_tokens
+    besides = (settings.max_asks * asks + settings.spare_slabs * _slab_rows(settings)) * row_bytes
+    slab_bytes = _slab_rows(settings) * row_bytes
+    cameras = min(settings.max_cameras, (settings.max_memory_bytes - besides) // slab_bytes)
+    if cameras < 1:
+        raise StreamingError(
+            f"max_memory_bytes: {settings.max_memory_bytes} hold no camera: questions and spare slabs take {besides} "
+            f"bytes, a camera {slab_bytes}; raise it, or lower max_budget_tokens, max_asks or spare_slabs"
+        )
+    return cameras
 
 
 def _fetch(tensors: Sequence[torch.Tensor]) -> list[float]:

@@ -1,5 +1,5 @@
 """
-What a memory policy is: a pure decision over what is known about the rows.
+What a memory policy is: a decision over what is known about the rows, and over figures of their keys and values.
 
 One file per policy; the module's name is its configuration `kind`, and it names its class as `POLICY`.
 """
@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from memory.rows import Rows
 from memory.types import Compaction, TokenMeta
 
 
 class Policy(Protocol):
-    """Decides which rows stay. Holds settings only, no state of a camera."""
+    """
+    Decides which rows stay. Holds settings only, no state of a camera.
+
+    archives: whether rows that leave go to host memory, from where questions may fetch them.
+    """
 
     kind: ClassVar[str]
+    archives: ClassVar[bool]
 
-    def compact(self, meta: TokenMeta, budget: int) -> Compaction:
+    def compact(self, meta: TokenMeta, budget: int, rows: Rows, /) -> Compaction:
         """
         The rows to keep so that at most `budget` remain; PROMPT rows always stay.
 
         Args:
             meta: every row of one camera, oldest first.
             budget: the most rows that may remain; at least the number of PROMPT rows.
+            rows: figures about keys and values on the device; each that is asked for synchronises once.
         Raises: ValueError: `budget` is below the pinned rows.
         """
         ...

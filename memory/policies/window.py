@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from memory.rows import Rows
 from memory.types import Compaction, Kind, TokenMeta
 
 
@@ -20,14 +21,15 @@ class Window:
     """
 
     kind: ClassVar[str] = "window"
+    archives: ClassVar[bool] = False
     sinks: int = 4
 
     def __post_init__(self) -> None:
         if self.sinks < 0:
             raise ValueError(f"sinks: {self.sinks} is negative")
 
-    def compact(self, meta: TokenMeta, budget: int) -> Compaction:
-        """A frame stays whole or goes whole, with its time text; only a newest frame wider than the room is cut."""
+    def compact(self, meta: TokenMeta, budget: int, _rows: Rows, /) -> Compaction:
+        """A frame stays whole or goes whole, with its time; only a newest one wider than the room is cut."""
         n = len(meta)
         if n <= budget:
             return Compaction(np.arange(n, dtype=np.int64))

@@ -22,7 +22,15 @@ def meta(frames: list[int], *, start: int = 0) -> TokenMeta:
         pos=np.tile(np.arange(start, start + n, dtype=np.int64), (3, 1)),
         kind=np.where(number < 0, np.uint8(Kind.PROMPT), np.uint8(Kind.VISION)),
         score=np.zeros(n, np.float32),
+        cell=np.where(number < 0, -1, _within(number)).astype(np.int32),
+        weight=np.ones(n, np.float32),
     )
+
+
+def _within(frames: np.ndarray) -> np.ndarray:
+    """Which of its frame's rows each row is."""
+    n = np.arange(len(frames))
+    return n - np.maximum.accumulate(np.where(np.diff(frames, prepend=-2) != 0, n, 0)) if len(frames) else n
 
 
 def append(kv: KV, frames: list[int], numbers: list[float]) -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory import policies
 from memory.pool import SlabPool
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
@@ -18,6 +19,7 @@ from .recorder import Recorder
 from .scenes import frame, visited, yard
 
 CAMERAS = ("a", "b", "c")
+ARCHIVE_BYTES = 1_500_000  # eight spans
 QUESTION = (("r", "Is a person at the door?"),)
 
 cameras = st.sampled_from(CAMERAS)
@@ -27,7 +29,16 @@ kinds = {  # how often, what
     "advance": (4, st.tuples(st.just("advance"), st.integers(1, 3))),
     "cancel": (1, st.tuples(st.just("cancel"), st.integers(0, 2))),
     "check": (2, st.tuples(st.just("check"), cameras)),
-    "open": (2, st.tuples(st.just("open"), cameras, st.integers(85, 140), st.sampled_from(["feature", "none"]))),
+    "open": (
+        2,
+        st.tuples(
+            st.just("open"),
+            cameras,
+            st.integers(85, 140),
+            st.sampled_from(["feature", "none", "pixel+dtdr"]),
+            st.sampled_from(policies.kinds()),
+        ),
+    ),
     "close": (1, st.tuples(st.just("close"), cameras)),
     "forget": (1, st.tuples(st.just("forget"), cameras)),
 }
@@ -51,6 +62,9 @@ class Life:
                 max_question_tokens=64,
                 max_answer_tokens=12,
                 rebase_at=200,
+                archive_bytes=ARCHIVE_BYTES,
+                max_recall_tokens=100,
+                policy_options={kind: {"whole_s": 1.0, "key_frames": 2} for kind in ("salience", "merge", "retrieve")},
             ),
         )
         self.seq = 0
@@ -90,9 +104,9 @@ class Life:
     def on_check(self, camera: str) -> None:
         self.step(StepPlan(checks=(Check(camera, QUESTION),)))
 
-    def on_open(self, camera: str, budget: int, drop: str) -> None:
+    def on_open(self, camera: str, budget: int, drop: str, policy: str) -> None:
         if camera not in self.engine.cameras and len(self.engine.cameras) < 2:
-            self.engine.open(CameraSettings(camera, budget_tokens=budget, drop=drop))
+            self.engine.open(CameraSettings(camera, budget_tokens=budget, drop=drop, policy=policy))
 
     def on_close(self, camera: str) -> None:
         if camera in self.engine.cameras:
@@ -111,23 +125,38 @@ class Life:
             rows[fork.slab] = max(rows.get(fork.slab, 0), fork.rows)
         return rows
 
+    def archived(self, *cameras: str) -> dict[int, int]:
+        """How many leading rows of every archive block these cameras, or all of them, may bring back."""
+        shelves = [self.engine._views[camera].kv.shelf for camera in cameras or self.engine.cameras]
+        return {held.slab: len(held.meta) for shelf in shelves if shelf is not None for held in shelf._spans}
+
     def poison(self) -> None:
         rows = self.readable()
         poison(self.engine._pool, rows)
         poison(self.engine._answers._suffixes, {fork._suffix: fork.own for fork in self.engine._answers.forks})
+        assert self.engine._archive is not None
+        poison(self.engine._archive.pool, self.archived())
 
     def isolated(self) -> None:
-        """No camera's rule changes a bit when all other cameras' rows turn to NaN."""
+        """No camera's rule or answer changes a bit when all other cameras' rows turn to NaN, archived ones too."""
         self.step(StepPlan())  # takes in what has ended since, so that the steps below bring nothing but their checks
+        self.step(StepPlan(cancel=tuple(self.asks)))
+        assert self.engine._archive is not None
+        pools = (self.engine._pool, self.engine._archive.pool)
         for camera in self.engine.cameras:
-            plan = StepPlan(checks=(Check(camera, QUESTION),))
-            before = self.engine.step(plan).checks[0].p
-            pool, slab = self.engine._pool, self.engine._views[camera].kv.slab
-            keys, values = pool.keys.clone(), pool.values.clone()
-            poison(pool, {slab: len(self.engine._views[camera].kv)})
-            assert self.engine.step(plan).checks[0].p == before
-            pool.keys.copy_(keys)
-            pool.values.copy_(values)
+            plan = StepPlan(
+                checks=(Check(camera, QUESTION),), start=(Ask("q", camera, "Who was there?", max_tokens=1),)
+            )
+            before = self.engine.step(plan)
+            slab = self.engine._views[camera].kv.slab
+            copies = [(pool.keys.clone(), pool.values.clone()) for pool in pools]
+            poison(pools[0], {slab: len(self.engine._views[camera].kv)})
+            poison(pools[1], self.archived(camera))
+            after = self.engine.step(plan)
+            assert (after.checks, after.answers) == (before.checks, before.answers)
+            for pool, (keys, values) in zip(pools, copies, strict=True):
+                pool.keys.copy_(keys)
+                pool.values.copy_(values)
 
 
 @torch.inference_mode()
@@ -137,15 +166,15 @@ def poison(pool: SlabPool, readable: dict[int, int]) -> None:
         pool.values[slab, :, :, readable.get(slab, 0) :] = float("nan")
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(operations, min_size=25, max_size=60))
 def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel, life: list[tuple[Any, ...]]) -> None:
     """
     After every operation: no memory beyond its budget, free + used == total, no row read that is not the camera's own.
     """
     engine = Life(tiny)
-    engine.do(("open", "a", 120, "none"))
-    engine.do(("open", "b", 100, "feature"))
+    engine.do(("open", "a", 120, "none", "retrieve"))
+    engine.do(("open", "b", 100, "feature", "salience"))
     for operation in life:
         engine.do(operation)
     engine.isolated()
@@ -154,13 +183,15 @@ def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel,
     engine.step(StepPlan())
     engine.engine.check()
     assert engine.asks == {}
-    assert (engine.engine._pool.used, engine.engine._answers._suffixes.used) == (0, 0)
+    assert engine.engine._archive is not None
+    pools = (engine.engine._pool, engine.engine._answers._suffixes, engine.engine._archive.pool)
+    assert [pool.used for pool in pools] == [0, 0, 0]
 
 
 def test_the_poison_is_noticed(tiny: VisionLanguageModel) -> None:
     """The property above can fail: a readable row that holds NaN trips the recorder."""
     life = Life(tiny)
-    life.do(("open", "a", 120, "none"))
+    life.do(("open", "a", 120, "none", "window"))
     life.do(("frames", {"a"}, 3))
     poison(life.engine._pool, {life.engine._views["a"].kv.slab: 1})
     with pytest.raises(AssertionError, match="garbage"):
