@@ -1,7 +1,9 @@
 """
-Frames into memories: pixels, vision encoder, drop, prefill, each in one batch over all cameras of a step.
+Frames into memories: gate, vision encoder, drop, prefill, each in one batch over all cameras of a step.
 
-One host synchronisation: the keep masks. What follows from them (which rows, which ids) is worked out on the host.
+Two host synchronisations: which frames the gate lets through, and the keep masks. What follows from them (which rows,
+which ids) is worked out on the host. A frame that the gate holds back costs a glance: it is neither scaled for the
+encoder nor encoded, and nothing is written.
 """
 
 from __future__ import annotations
@@ -13,36 +15,30 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from memory.errors import PoolExhausted
 from memory.types import Kind, TokenMeta
 
-from .drop import Drop
-from .drop.base import Cells
+from .glance import glance
 from .models.base import Chunk, Encoded, Layout, VisionLanguageModel
 from .models.patches import PatchGrid, VisionShape, grid, patchify
+from .sieve import Decided, Look, Passed, decide, gate
 from .types import Frame, FrameResult
 from .view import View
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A frame on its way into a memory."""
+    """A frame on its way into a memory, with its temporal neighbours: group, oldest first, the frame itself last."""
 
     view: View
-    frame: Frame
-    time_s: float
-    patches: PatchGrid = field(repr=False)
+    group: tuple[Frame, ...]
+    at_ns: int
+    look: Look = field(repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What the drop rule said: mask bool [n] and change float32 [n] on the host, the next reference on the device."""
-
-    mask: NDArray[np.bool_]
-    change: NDArray[np.float32]
-    reference: Tensor = field(repr=False)
+    @property
+    def frame(self) -> Frame:
+        return self.group[-1]
 
 
 class Perception:
@@ -76,7 +72,7 @@ class Perception:
         """
         Results, and (camera, reason) of frames that could not be used; a failed frame leaves its memory as it was.
 
-        Mutates the cameras' memories, synchronises once.
+        Mutates the cameras' memories, synchronises at most twice.
         """
         results: list[FrameResult] = []
         failed: list[tuple[str, str]] = []
@@ -95,70 +91,66 @@ class Perception:
                 results.append(_waits(view, frame))
             else:
                 seen.append(ready)
-        if seen:
-            encoded = self._model.encode([item.patches for item in seen])
-            results += self._prefill(seen, encoded, self._decide(seen, encoded))
+        opened = self._gate(seen, results)
+        if opened:
+            looks, passed = [item.look for item, _ in opened], [said for _, said in opened]
+            encoded = self._model.encode([self._patches(item) for item, _ in opened])
+            decided = decide(looks, passed, encoded)
+            self._prefill([item for item, _ in opened], encoded, decided)
+            for (item, through), said in zip(opened, decided, strict=True):
+                results.append(_result(item, said.mask, encoded=True, key=through.due))
         return tuple(results), tuple(failed)
 
     def _look(self, view: View, frame: Frame) -> _Seen | None:
-        """The frame's patches with its temporal neighbours, or None while those are awaited. Raises: ValueError."""
-        grid(frame.image, self._shape)
-        group = [*view.waiting, frame]
+        """The frame with its temporal neighbours, or None while those are awaited. Raises: ValueError."""
+        hw = grid(frame.image, self._shape)
+        group = (*view.waiting, frame)
         if len(group) * self._repeat < self._shape.temporal:
             view.waiting.append(frame)
             return None
         view.waiting.clear()
-        patches = patchify([one.image for one in group for _ in range(self._repeat)], self._shape)
-        origin_ns = group[0].pts_ns if view.origin_ns is None else view.origin_ns
         # the published timestamp of a temporal patch: the mean of its first and last picture
-        time_s = max(0.0, ((group[0].pts_ns + group[-1].pts_ns) / 2 - origin_ns) / 1e9)
-        view.origin_ns = origin_ns
-        return _Seen(view, frame, time_s, patches)
+        at_ns = (group[0].pts_ns + group[-1].pts_ns) // 2
+        if view.origin_ns is None:
+            view.origin_ns = group[0].pts_ns
+        pictures = [] if view.drop.pixels is None else [one.image for one in group]
+        return _Seen(view, group, at_ns, Look(view, hw, glance(pictures, hw), frame.pts_ns))
 
-    def _decide(self, seen: Sequence[_Seen], encoded: Sequence[Encoded]) -> list[_Decided]:
-        """Every drop rule once, over all its cameras; one transfer brings all masks over."""
-        decisions: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        rules: dict[Drop, list[int]] = {}
-        for i, item in enumerate(seen):
-            rules.setdefault(item.view.drop, []).append(i)
-        for rule, members in rules.items():
-            now = torch.cat([encoded[i].embeds for i in members])
-            references = [seen[i].view.reference_for(encoded[i].hw) for i in members]
-            reference = torch.cat(
-                [
-                    torch.zeros_like(encoded[i].embeds) if known is None else known
-                    for i, known in zip(members, references, strict=True)
-                ]
-            )
-            kept = rule.keep(Cells(now, reference, tuple(encoded[i].hw for i in members)))
-            counts = [encoded[i].embeds.shape[0] for i in members]
-            parts = tuple(torch.split(part, counts) for part in (kept.mask, kept.change, kept.reference))
-            decisions |= {i: (parts[0][at], parts[1][at], parts[2][at]) for at, i in enumerate(members)}
-        order = [decisions[i] for i in range(len(seen))]
-        masks = torch.cat([mask.float() for mask, _, _ in order])
-        host = torch.stack((masks, torch.cat([change.float() for _, change, _ in order]))).cpu().numpy()
-        stops = np.cumsum([mask.shape[0] for mask, _, _ in order])
-        return [
-            _Decided(mask > 0, change, reference.clone())  # a clone, so that one camera does not hold the others' batch
-            for mask, change, (_, _, reference) in zip(
-                np.split(host[0], stops[:-1]), np.split(host[1], stops[:-1]), order, strict=True
-            )
-        ]
+    def _gate(self, seen: Sequence[_Seen], results: list[FrameResult]) -> list[tuple[_Seen, Passed]]:
+        """The frames to encode; the others are done with here."""
+        opened = []
+        for item, said in zip(seen, gate([item.look for item in seen], self._model.kv.device), strict=True):
+            if said.opened:
+                opened.append((item, said))
+            else:
+                self._pass_by(item)
+                results.append(_result(item, np.zeros(len(item.look.luma), np.bool_), encoded=False))
+        return opened
 
-    def _prefill(
-        self, seen: Sequence[_Seen], encoded: Sequence[Encoded], decided: Sequence[_Decided]
-    ) -> list[FrameResult]:
+    def _pass_by(self, item: _Seen) -> None:
+        """A frame without a kept token leaves no trace but the ids it would have had: its time passes."""
+        item.view.kv.cursor = self._layout(item).end
+        item.view.newest = (item.frame.seq, item.frame.pts_ns)
+
+    def _patches(self, item: _Seen) -> PatchGrid:
+        return patchify([one.image for one in item.group for _ in range(self._repeat)], self._shape)
+
+    def _layout(self, item: _Seen) -> Layout:
+        """Where the frame's tokens go; may rebase the memory's ids before."""
+        view = item.view
+        if view.kv.cursor >= self._limit_ids:
+            self._rewrite(view, self._rebase(view))
+        return self._model.layout(item.look.hw, time_s=view.seconds(item.at_ns), start=view.kv.cursor)
+
+    def _prefill(self, seen: Sequence[_Seen], encoded: Sequence[Encoded], decided: Sequence[Decided]) -> None:
         """Write what is kept into the memories, in one forward."""
         chunks: list[Chunk] = []
         written: list[tuple[_Seen, TokenMeta, int]] = []
         for item, code, said in zip(seen, encoded, decided, strict=True):
-            kv = item.view.kv
-            if kv.cursor >= self._limit_ids:
-                self._rewrite(item.view, partial(item.view.rebase, self._limit_ids // 2, self._model.inv_freq))
-            layout = self._model.layout(code.hw, time_s=item.time_s, start=kv.cursor)
-            if not said.mask.any():  # a frame without a kept token leaves no trace, its time neither
-                kv.cursor = layout.end
+            if not said.mask.any():
+                self._pass_by(item)
                 continue
+            layout = self._layout(item)
             rows = ~layout.visual
             rows[layout.visual] = said.mask
             self._rewrite(item.view, partial(item.view.make_room, int(rows.sum()), low=self._low))
@@ -168,9 +160,9 @@ class Perception:
             self._model.forward(chunks)
         for item, meta, end in written:
             item.view.kv.commit(meta, cursor=end)
-        for item, code, said in zip(seen, encoded, decided, strict=True):
-            _remember(item.view, item.frame, code, said)
-        return [_result(item, code, said) for item, code, said in zip(seen, encoded, decided, strict=True)]
+            item.view.newest = (item.frame.seq, item.frame.pts_ns)
+            if bool(np.any(meta.kind == Kind.KEY)):
+                item.view.saw_whole(item.look.hw, item.frame.pts_ns)
 
     def _chunk(
         self, view: View, code: Encoded, layout: Layout, rows: NDArray[np.bool_], mask: NDArray[np.bool_]
@@ -189,6 +181,10 @@ class Perception:
             deepstack=tuple(features[kept] for features in code.deepstack),
         )
 
+    def _rebase(self, view: View) -> Callable[[], None]:
+        model = self._model
+        return partial(view.rebase, self._limit_ids // 2, model.rope, ids_per_second=model.ids_per_second)
+
     def _rewrite(self, view: View, action: Callable[[], None]) -> None:
         """Run an action that may rewrite rows; where forks hold them and no slab is spare, those forks end first."""
         try:
@@ -204,40 +200,37 @@ def shape_within(shape: VisionShape, max_pixels: int) -> VisionShape:
     return replace(shape, max_pixels=largest, min_pixels=min(shape.min_pixels, largest))
 
 
-def _meta(frame: Frame, layout: Layout, rows: NDArray[np.bool_], said: _Decided) -> TokenMeta:
+def _meta(frame: Frame, layout: Layout, rows: NDArray[np.bool_], said: Decided) -> TokenMeta:
     visual = layout.visual[rows]
     score = np.zeros(len(visual), np.float32)
     score[visual] = said.change[said.mask]
+    cell = np.full(len(visual), -1, np.int32)
+    cell[visual] = np.flatnonzero(said.mask)
+    seen = Kind.KEY if bool(said.mask.all()) else Kind.VISION
     return TokenMeta(
         frame=np.full(len(visual), frame.seq, np.int64),
         t_ns=np.full(len(visual), frame.pts_ns, np.int64),
         pos=layout.pos[:, rows],
-        kind=np.where(visual, np.uint8(Kind.VISION), np.uint8(Kind.TEXT)),
+        kind=np.where(visual, np.uint8(seen), np.uint8(Kind.TEXT)),
         score=score,
+        cell=cell,
+        weight=np.ones(len(visual), np.float32),
     )
 
 
-def _remember(view: View, frame: Frame, code: Encoded, said: _Decided) -> None:
-    """What the next frame of this camera needs to know of this one."""
-    if bool(said.mask.all()):
-        view.key = frame.seq
-        view.reference = (said.reference, code.hw)
-    elif view.reference is not None:
-        view.reference = (said.reference, code.hw)
-    view.newest = (frame.seq, frame.pts_ns)
-
-
-def _result(item: _Seen, code: Encoded, said: _Decided) -> FrameResult:
+def _result(item: _Seen, mask: NDArray[np.bool_], *, encoded: bool, key: bool = False) -> FrameResult:
     return FrameResult(
         camera=item.frame.camera,
         seq=item.frame.seq,
         pts_ns=item.frame.pts_ns,
-        tokens_in=len(said.mask),
-        tokens_kept=int(said.mask.sum()),
-        hw=code.hw,
-        kept=np.packbits(said.mask).tobytes(),
+        tokens_in=len(mask),
+        tokens_kept=int(mask.sum()),
+        hw=item.look.hw,
+        kept=np.packbits(mask).tobytes(),
         memory_tokens=len(item.view.kv),
         memory_bytes=item.view.kv.slab_bytes,
+        encoded=encoded,
+        key=key,
     )
 
 
@@ -253,4 +246,5 @@ def _waits(view: View, frame: Frame) -> FrameResult:
         memory_tokens=len(view.kv),
         memory_bytes=view.kv.slab_bytes,
         paired=False,
+        encoded=False,
     )

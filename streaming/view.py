@@ -9,9 +9,9 @@ from torch import Tensor
 
 from memory.kv import KV
 from memory.policies import Policy, room_for
-from memory.rope import rebase
+from memory.rope import Rope, rebase
 
-from .drop import Drop
+from .drop import Stages
 from .types import CameraSettings, Frame
 
 
@@ -20,51 +20,72 @@ class View:
     """
     One open camera. Owned by the engine's thread.
 
-    reference: what the drop rule asked to remember [n, d] on the device, and the grid it belongs to; None keeps the
-        next frame whole.
+    drop: the rules its frames pass.
+    pixels, reference: what the rules on pixels and on features asked to remember [n, k] on the device, and the grid it
+        belongs to.
+    hw, key_ns: grid and time of the last frame that was kept whole. key_due: the next frame is to be kept whole.
     waiting: frames that wait for their temporal neighbour.
     origin_ns: the time of its first frame; the model reads seconds since then.
     newest: number and time of the newest frame taken in; None while nothing was seen.
-    key: the number of the last frame that was kept whole.
     """
 
     settings: CameraSettings
     kv: KV
-    drop: Drop
+    drop: Stages
     policy: Policy
+    pixels: tuple[Tensor, tuple[int, int]] | None = None
     reference: tuple[Tensor, tuple[int, int]] | None = None
+    hw: tuple[int, int] | None = None
+    key_ns: int | None = None
+    key_due: bool = True
     waiting: list[Frame] = field(default_factory=list)
     origin_ns: int | None = None
     newest: tuple[int, int] | None = None
-    key: int = -1
 
-    def reference_for(self, hw: tuple[int, int]) -> Tensor | None:
-        """The drop rule's reference where it fits this grid."""
-        return self.reference[0] if self.reference is not None and self.reference[1] == hw else None
+    def saw_whole(self, hw: tuple[int, int], pts_ns: int) -> None:
+        """Note that a frame of this grid was kept whole."""
+        self.hw, self.key_ns, self.key_due = hw, pts_ns, False
 
     def make_room(self, incoming: int, *, low: float) -> None:
         """
-        Compact so that `incoming` rows fit into the budget; once the key frame is gone, ask for a new one.
+        Compact so that `incoming` rows fit into the budget; once some cell is no longer held, ask for a key frame.
 
         Mutates device memory. Raises: PoolExhausted: a fork reads the rows and no spare slab is left.
         """
         room = room_for(incoming, used=len(self.kv), budget=self.kv.budget, low=low)
         if room is None:
             return
-        self.kv.apply(self.policy.compact(self.kv.meta, max(room, self.kv.pinned)))
-        if not bool(np.any(self.kv.meta.frame == self.key)):
-            self.reference = None
+        self.kv.compact(self.policy, max(room, self.kv.pinned))
+        if self.hw is not None and not self._whole(self.hw):
+            self.key_due = True
 
-    def rebase(self, limit: int, inv_freq: Tensor) -> None:
-        """Bring the next free id down to `limit`. Mutates device memory. Raises: PoolExhausted, as above."""
-        shift, cursor = rebase(self.kv.meta, self.kv.cursor, limit=limit)
-        self.kv.shift(shift, inv_freq, cursor=cursor)
+    def _whole(self, hw: tuple[int, int]) -> bool:
+        """Whether the memory still holds a token of every cell of the grid, and so the whole standing picture."""
+        held = self.kv.meta.cell
+        return len(np.unique(held[held >= 0])) >= hw[0] * hw[1]
+
+    def seconds(self, at_ns: int) -> float:
+        """How long after its first frame that was; where ids tell the time, a rebase moves the origin."""
+        return 0.0 if self.origin_ns is None else max(0.0, (at_ns - self.origin_ns) / 1e9)
+
+    def rebase(self, limit: int, rope: Rope, *, ids_per_second: float) -> None:
+        """
+        Bring the next free id down to `limit`; where ids tell the time, the time goes on from there.
+
+        Mutates device memory. Raises: PoolExhausted, as above.
+        """
+        old = self.kv.cursor
+        shift, cursor = rebase(self.kv.meta, old, limit=limit, moving=rope.moving)
+        self.kv.shift(shift, rope.drift, cursor=cursor)
+        if ids_per_second and self.origin_ns is not None:
+            self.origin_ns += round((old - cursor) / ids_per_second * 1e9)
 
     def forget(self) -> None:
         """Back to the prompt alone. Raises: PoolExhausted, as above."""
         self.kv.forget()
-        self.reference = None
+        self.pixels = self.reference = None
+        self.hw = self.key_ns = None
+        self.key_due = True
         self.waiting.clear()
         self.origin_ns = None
         self.newest = None
-        self.key = -1

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from .base import Cells, Kept, Stage
 
@@ -22,17 +23,21 @@ class Feature:
 
     kind: ClassVar[str] = "feature"
     stage: ClassVar[Stage] = Stage.FEATURES
+    key_s: ClassVar[float] = 0.0
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ValueError(f"threshold: {self.threshold} is outside 0..1")
 
+    def blank(self, now: Tensor) -> Tensor:
+        return torch.zeros_like(now)
+
     def keep(self, cells: Cells) -> Kept:
         # zeros, the missing reference, have a cosine of 0 with everything and so are never above the threshold
         similarity = torch.nn.functional.cosine_similarity(cells.now.float(), cells.reference.float(), dim=-1)
         similarity = similarity.clamp(max=1.0)  # rounding must not push equal tokens over a threshold of 1
-        return Kept(similarity <= self.threshold, 1.0 - similarity, cells.now)
+        return Kept(cells.among(similarity <= self.threshold), 1.0 - similarity, cells.now)
 
 
 DROP = Feature

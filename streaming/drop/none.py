@@ -1,4 +1,4 @@
-"""Keep everything: the yardstick for what the others lose."""
+"""Keep everything, or all that the pixels left over: the yardstick for what the other rules lose."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from .base import Cells, Kept, Stage
 
@@ -14,11 +15,15 @@ from .base import Cells, Kept, Stage
 class Everything:
     kind: ClassVar[str] = "none"
     stage: ClassVar[Stage] = Stage.FEATURES
+    key_s: ClassVar[float] = 0.0
+
+    def blank(self, now: Tensor) -> Tensor:
+        return now.new_zeros(now.shape[0], 0)
 
     def keep(self, cells: Cells) -> Kept:
         n, device = cells.now.shape[0], cells.now.device
         mask = torch.ones(n, dtype=torch.bool, device=device)
-        return Kept(mask, torch.ones(n, device=device), cells.reference)
+        return Kept(cells.among(mask), torch.ones(n, device=device), cells.reference)
 
 
 DROP = Everything

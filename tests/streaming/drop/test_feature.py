@@ -67,7 +67,7 @@ def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
 
 
 def test_unknown_rules_and_options_are_named() -> None:
-    with pytest.raises(ValueError, match="no drop rule 'magic'; there are: feature, none"):
+    with pytest.raises(ValueError, match="no drop rule 'magic'; there are: dtdr, feature, none, pixel"):
         drop.create("magic")
     with pytest.raises(ValueError, match=r"drop rule 'feature'.*tau"):
         drop.create("feature", tau=1)

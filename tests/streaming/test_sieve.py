@@ -1,0 +1,148 @@
+"""The rules of both stages inside the engine: what is encoded, what is kept whole, what is always kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streaming.engine import Engine, EngineSettings
+from streaming.models import VisionLanguageModel
+from streaming.types import CameraSettings, Check, FrameResult, Image, StepPlan
+
+from .recorder import Recorder
+from .scenes import HEIGHT, WIDTH, frame, visited, yard
+
+Make = Callable[..., tuple[Engine, Recorder]]
+CORNER = ((0.0, 0.0), (0.1, 0.0), (0.1, 0.1))
+
+
+@pytest.fixture
+def make(tiny: VisionLanguageModel) -> Make:
+    """An engine with these cameras open, each {"camera": "drop"}, and what its model is asked."""
+
+    def build(
+        cameras: dict[str, str], *, zones: Any = (), budget: int = 400, **settings: Any
+    ) -> tuple[Engine, Recorder]:
+        recorder = Recorder(tiny)
+        engine = Engine(recorder, settings=EngineSettings(**{"max_cameras": 4, **settings}))
+        for camera, rule in cameras.items():
+            engine.open(CameraSettings(camera, drop=rule, never_drop=zones, budget_tokens=budget))
+        return engine, recorder
+
+    return build
+
+
+def watch(engine: Engine, images: list[Image], camera: str = "yard", *, start: int = 0) -> list[FrameResult]:
+    return [
+        engine.step(StepPlan(frames=(frame(camera, start + i, image),))).frames[0] for i, image in enumerate(images)
+    ]
+
+
+def still(n: int, *, start: int = 0) -> list[Image]:
+    """The same yard n times, but for its noise."""
+    return [yard(noise=start + i) for i in range(n)]
+
+
+def test_a_frame_without_change_costs_no_encoder_call_and_no_prefill(make: Make) -> None:
+    """It is told as seen and not encoded, its time passes, nothing is written, and rules need not look again."""
+    engine, model = make({"yard": "pixel+dtdr"})
+    watch(engine, still(1))
+    calls, before = (model.encodes, model.forwards), engine.memory("yard")
+    results = watch(engine, still(8, start=1), start=1)
+    assert (model.encodes, model.forwards) == calls
+    assert engine.memory("yard") == before
+    assert {(r.tokens_in, r.tokens_kept, r.encoded, r.key) for r in results} == {(15, 0, False, False)}
+    check = Check("yard", (("r", "Is it night?"),), only_if_changed=True)
+    assert engine.step(StepPlan(frames=(frame("yard", 9, yard(noise=9)),), checks=(check,))).checks == ()
+
+
+def test_only_frames_that_changed_are_encoded_and_leave_what_changed(make: Make) -> None:
+    """Of two cameras in one step, and of the picture's cells only those that moved."""
+    engine, model = make({"yard": "pixel+dtdr", "dock": "pixel+dtdr"})
+    sizes: list[int] = []
+    encode = model.encode
+    model.encode = lambda grids: sizes.append(len(grids)) or encode(grids)  # type: ignore[method-assign]
+    pair = [(yard(noise=1), yard(noise=2)), (yard(noise=3), yard(noise=4)), (visited(7, noise=5), yard(noise=6))]
+    for at, (a, b) in enumerate(pair):
+        result = engine.step(StepPlan(frames=(frame("yard", at, a), frame("dock", at, b))))
+    told = {r.camera: r for r in result.frames}
+    assert sizes == [2, 1]
+    assert (told["dock"].encoded, told["dock"].tokens_kept) == (False, 0)
+    assert np.flatnonzero(np.unpackbits(np.frombuffer(told["yard"].kept, np.uint8))).tolist() == [7]
+
+
+def test_cameras_with_different_rules_share_a_step(make: Make) -> None:
+    """Each frame fares as it does alone, whoever else is looked at."""
+    rules = {"a": "none", "b": "feature", "c": "pixel", "d": "pixel+dtdr"}
+    images = [*still(3), visited(4, noise=3), visited(4, noise=4), visited(9, noise=5)]
+    together, _ = make(rules)
+    alone = {camera: watch(make({camera: rule})[0], images, camera) for camera, rule in rules.items()}
+    for at, image in enumerate(images):
+        results = together.step(StepPlan(frames=tuple(frame(camera, at, image) for camera in rules))).frames
+        assert {r.camera: r.kept for r in results} == {camera: alone[camera][at].kept for camera in rules}
+
+
+def test_a_key_frame_comes_when_it_is_due(make: Make) -> None:
+    """Every key_s by the frames' own time, whatever the picture; the paper's rule knows none."""
+    engine, _ = make({"yard": "pixel+dtdr"}, drop_options={"pixel": {"key_s": 5.0}, "dtdr": {"key_s": 0.0}})
+    results = watch(engine, still(31))
+    assert [r.seq for r in results if r.key] == [0, 10, 20, 30]
+    assert all(r.tokens_kept == 15 for r in results if r.key)
+    paper, _ = make({"yard": "feature"}, drop_options={"pixel": {"key_s": 5.0}})
+    assert [r.seq for r in watch(paper, still(31)) if r.key] == [0]
+
+
+def test_a_cut_is_kept_whole(make: Make) -> None:
+    """Also past the cap of tokens that a changed frame may keep; it is not a key frame that was due."""
+    engine, _ = make({"yard": "pixel+dtdr"}, drop_options={"dtdr": {"cap": 0.1}})
+    tiles = np.random.default_rng(3).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    other = tiles.repeat(8, axis=0).repeat(8, axis=1)
+    results = watch(engine, [*still(4), visited(7, noise=4), other])
+    assert results[4].tokens_kept < 15
+    assert (results[5].tokens_kept, results[5].key) == (15, False)
+
+
+def test_a_zone_that_is_never_dropped_is_in_every_frame(make: Make) -> None:
+    """Its cells are kept of a still picture too, which is encoded for that, and nothing else of it is."""
+    for rule in ("pixel+dtdr", "pixel", "feature"):
+        engine, model = make({"yard": rule}, zones=(CORNER,))
+        results = watch(engine, still(4))
+        assert model.encodes == 4
+        assert [np.flatnonzero(np.unpackbits(np.frombuffer(r.kept, np.uint8))).tolist() for r in results[1:]] == [
+            [0]
+        ] * 3
+
+
+def test_a_pair_is_looked_at_in_both_of_its_pictures(make: Make) -> None:
+    """What shows in the first picture of a pair alone opens the gate."""
+    engine, _ = make({"yard": "pixel+dtdr"}, pairing="pair")
+    results = watch(engine, [*still(6), visited(7, noise=6), yard(noise=7)])
+    assert [r.encoded for r in results] == [False, True, False, False, False, False, False, True]
+    assert results[-1].tokens_kept
+
+
+def test_forgetting_starts_with_a_key_frame(make: Make) -> None:
+    """And with noise that is learnt anew."""
+    engine, _ = make({"yard": "pixel+dtdr"})
+    watch(engine, still(3))
+    engine.forget("yard")
+    again = watch(engine, still(3, start=3), start=3)
+    assert [(r.key, r.encoded) for r in again] == [(True, True), (False, False), (False, False)]
+
+
+def test_ids_of_a_still_camera_are_held_by_rebasing(make: Make) -> None:
+    """Frames that nobody encodes take ids too; far past the limit the memory is in order and answers as before."""
+    engine, _ = make({"yard": "pixel+dtdr"}, rebase_at=300)
+    watch(engine, still(2))
+    check = StepPlan(checks=(Check("yard", (("r", "Is it night?"),)),))
+    before = engine.step(check).checks[0].p
+    watch(engine, still(57, start=2), start=2)
+    assert engine._views["yard"].kv.cursor < 320
+    after = engine.step(check).checks[0].p
+    assert before is not None
+    assert after is not None
+    assert 0 < after < 1
+    engine.check()
