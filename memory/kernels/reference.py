@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from memory.types import Pair
+
+from .base import Work
+
+
+class Reference:
+    """Runs anywhere, in any dtype. A Kernel."""
+
+    name: ClassVar[str] = "reference"
+
+    def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> ReferenceBatch:
+        return ReferenceBatch(work, device=device, dtype=dtype)
+
+    def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
+        """Segments of one length run as one batch: many windows or pictures cost few calls."""
+        groups = _by_length(tuple(cuts), query.device)
+        if len(groups) == 1:  # all alike and in order: nothing to gather
+            return _together(query, keys, values, length=groups[0][0], scale=scale)
+        out = torch.empty_like(query)
+        for length, rows in groups:
+            gathered = (each.index_select(1, rows) for each in (query, keys, values))
+            out.index_copy_(1, rows, _together(*gathered, length=length, scale=scale))
+        return out
+
+
+class ReferenceBatch:
+    """Each work against its own target, one after the other. A Batch."""
+
+    def __init__(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> None:
+        self._work = work
+        self._lengths = [len(each) for each in work]
+        self._rows = [each.target.before + len(each) for each in work]
+        self._masks = [block_causal(each.blocks, device=device, dtype=dtype) for each in work]
+        self._biases: list[Tensor | None] | None = None
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        group = query.shape[0] // keys.shape[0]
+        if self._biases is None:
+            self._biases = [
+                spread(mask, rows=rows, group=group) for mask, rows in zip(self._masks, self._rows, strict=True)
+            ]
+        split = (torch.split(each, self._lengths, dim=1) for each in (query, keys, values))
+        out = [
+            attend(q, work.target.extend(layer, k, v), bias, scale=scale)
+            for work, q, k, v, bias in zip(self._work, *split, self._biases, strict=True)
+        ]
+        return torch.cat(out, dim=1)
 
 
 def block_causal(blocks: Sequence[int], *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
@@ -73,3 +122,19 @@ def _split(packed: Tensor, parts: Sequence[Pair], bias: Tensor | None, scale: fl
         out = out + weights[:, :, at : at + keys.shape[1]] @ values
         at += keys.shape[1]
     return out
+
+
+@lru_cache(maxsize=64)
+def _by_length(cuts: tuple[int, ...], device: torch.device) -> list[tuple[int, Tensor]]:
+    """The lengths of the segments, each with its segments' rows int64 on the device; empty ones are left out."""
+    starts, lengths = np.array(cuts[:-1], np.int64), np.diff(np.array(cuts, np.int64))
+    rows = {int(n): starts[lengths == n][:, None] + np.arange(n) for n in np.unique(lengths) if n}
+    return [(length, torch.from_numpy(at.ravel()).to(device)) for length, at in rows.items()]
+
+
+def _together(query: Tensor, keys: Tensor, values: Tensor, *, length: int, scale: float) -> Tensor:
+    """Segments of one length side by side, [heads, count * length, head_dim]."""
+    heads, total, dim = query.shape
+    q, k, v = (each.reshape(heads, -1, length, dim).transpose(0, 1) for each in (query, keys, values))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
+    return out.transpose(0, 1).reshape(heads, total, dim)

@@ -2,13 +2,14 @@
 Model families, found by module: `load` takes a name, a hub id or a folder and hands back a ready model.
 
 A module that names a class as `FAMILY` serves the checkpoints of that class's `model_type`; a module with `folder` and
-`NAME` makes a checkpoint of that name in code.
+`NAME` makes a checkpoint of that name in code. Names that begin with `preset:` are shapes with random weights.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +19,14 @@ import torch
 
 from streaming.errors import ModelError
 
-from . import checkpoint
-from .base import VisionLanguageModel
+from . import checkpoint, presets
+from .base import Parts, VisionLanguageModel
 from .checkpoint import Progress
+from .presets import PREFIX as PRESET
 
-__all__ = ["Progress", "VisionLanguageModel", "built_in", "families", "load"]
+_Found = tuple[type[VisionLanguageModel], Callable[[], Parts]]  # a family, and what loads its parts
+
+__all__ = ["PRESET", "Progress", "VisionLanguageModel", "built_in", "families", "load", "stock"]
 
 
 def load(
@@ -37,30 +41,32 @@ def load(
     A model ready to run on `device`.
 
     Args:
-        name: "tiny-random", a checkpoint folder, or a hub id (downloaded into `cache_dir`).
+        name: "tiny-random" and its like, a checkpoint folder, a hub id (downloaded into `cache_dir`), or
+            "preset:qwen3-vl-8b" and its like: random weights of a published shape, for benchmarks.
         dtype: as torch names it ("bfloat16"); None keeps the checkpoint's own.
         progress: called with a phrase and the share done, from this thread or a download thread.
     Blocks. Raises: ModelError: missing, half downloaded, unsupported, or no such device.
     """
-    target = _device(name, device)
-    wanted = _dtype(name, dtype)
-    made = built_in().get(name)
-    folder = made.folder(cache_dir) if made else checkpoint.find(name, cache_dir=cache_dir, progress=progress)
-    config = checkpoint.read_config(folder, name=name)
-    family = families().get(str(config.get("model_type")))
-    if family is None:
-        known = ", ".join(sorted(families()))
-        raise ModelError(name, f"family '{config.get('model_type')}' is not supported; supported: {known}")
-    checkpoint.verify(folder, name=name)
+    family, load_parts = _found(name, device=device, dtype=dtype, cache_dir=cache_dir, progress=progress)
     if progress is not None:
         progress(f"loading {name}", 0.0)
     try:
-        model = family(folder, name=name, device=target, dtype=wanted)
+        model = family(load_parts())
     except ValueError as error:
         raise ModelError(name, f"cannot be used ({error})") from error
     if progress is not None:
         progress(f"loading {name}", 1.0)
     return model
+
+
+def stock(name: str, *, device: str = "cpu", dtype: torch.dtype | str | None = None, cache_dir: Path) -> Parts:
+    """
+    The same weights a second time, in the unmodified transformers class with its own attention: to compare with.
+
+    Blocks. Raises: ModelError, as `load`.
+    """
+    _, load_parts = _found(name, device=device, dtype=dtype, cache_dir=cache_dir, progress=None)
+    return load_parts()
 
 
 @cache
@@ -74,6 +80,36 @@ def families() -> dict[str, type[VisionLanguageModel]]:
 def built_in() -> dict[str, ModuleType]:
     """The modules that make a checkpoint in code, by its name."""
     return {module.NAME: module for module in _modules() if hasattr(module, "folder") and hasattr(module, "NAME")}
+
+
+def _found(
+    name: str, *, device: str, dtype: torch.dtype | str | None, cache_dir: Path, progress: Progress | None
+) -> _Found:
+    target = _device(name, device)
+    wanted = _dtype(name, dtype)
+    if name.startswith(PRESET):
+        return _preset(name, device=target, dtype=wanted)
+    return _checkpoint(name, device=target, dtype=wanted, cache_dir=cache_dir, progress=progress)
+
+
+def _preset(name: str, *, device: torch.device, dtype: torch.dtype | None) -> _Found:
+    wanted = presets.read(name)
+    family = families()[wanted.model_type]
+    return family, lambda: presets.parts(wanted, family.architecture, device=device, dtype=dtype)
+
+
+def _checkpoint(
+    name: str, *, device: torch.device, dtype: torch.dtype | None, cache_dir: Path, progress: Progress | None
+) -> _Found:
+    made = built_in().get(name)
+    folder = made.folder(cache_dir) if made else checkpoint.find(name, cache_dir=cache_dir, progress=progress)
+    config = checkpoint.read_config(folder, name=name)
+    family = families().get(str(config.get("model_type")))
+    if family is None:
+        known = ", ".join(sorted(families()))
+        raise ModelError(name, f"family '{config.get('model_type')}' is not supported; supported: {known}")
+    checkpoint.verify(folder, name=name)
+    return family, lambda: checkpoint.load_parts(family.architecture, folder, name=name, device=device, dtype=dtype)
 
 
 def _modules() -> list[ModuleType]:

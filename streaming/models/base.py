@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from memory.kernels import Chosen
 from memory.kv import Target
+from memory.rope import Rope
 from memory.types import KVShape
 
 from .dialogue import Dialogue
@@ -68,6 +69,7 @@ class Chunk:
         questions side by side.
     read: rows whose logits are wanted, ascending.
     visual: int64 rows that get the deepstack features.
+    queries: where it is a list, the forward appends the rotated queries [heads, n, head_dim] of every layer.
     """
 
     embeds: Tensor = field(repr=False)
@@ -77,28 +79,51 @@ class Chunk:
     read: tuple[int, ...] = ()
     visual: NDArray[np.int64] | None = None
     deepstack: tuple[Tensor, ...] = field(default=(), repr=False)
+    queries: list[Tensor] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return int(self.pos.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    What a checkpoint or a preset is loaded into, and a family is made of.
+
+    model: the family's transformers class, on the device, in evaluation mode; its attention is set by the family.
+    tokenizer: a transformers tokenizer with a chat template.
+    """
+
+    name: str
+    model: Any = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    vision: VisionShape
+    device: torch.device
 
 
 class VisionLanguageModel(Protocol):
     """
     A loaded model, owned by one thread.
 
-    inv_freq: [head_dim / 2], for rebasing; max_positions: the trained range of ids.
+    architecture: the transformers class of its checkpoints.
+    attention: the kernel that runs, and why.
+    rope: how keys are rotated by their ids; max_positions: the trained range of ids.
+    ids_per_second: how fast ids grow where they tell the time; 0 where they count tokens and the time is text.
     """
 
     model_type: ClassVar[str]
+    architecture: ClassVar[Any]
     name: str
+    attention: Chosen
     kv: KVShape
     vision: VisionShape
     dialogue: Dialogue
-    inv_freq: Tensor
+    rope: Rope
     max_positions: int
+    ids_per_second: float
 
-    def __init__(self, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype | None) -> None:
-        """Load a complete checkpoint folder. Raises: ModelError."""
+    def __init__(self, parts: Parts) -> None:
+        """Raises: ValueError: the checkpoint asks for something that the family here does not do."""
         ...
 
     def encode(self, grids: Sequence[PatchGrid]) -> list[Encoded]:

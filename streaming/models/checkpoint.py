@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from streaming.errors import ModelError
 
+from .base import Parts
 from .patches import VisionShape
 
 Progress = Callable[[str, float], None]  # what is being done, share done in 0..1
@@ -85,6 +86,25 @@ def verify(folder: Path, *, name: str) -> None:
             raise ModelError(name, f"{file} is damaged or half downloaded ({error}); fetch it again") from error
 
 
+def load_parts(kind: Any, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype | None) -> Parts:
+    """
+    All parts of a complete checkpoint folder; `kind` is its transformers class, `dtype` None as the checkpoint says.
+
+    Allocates device memory. Raises: ModelError: damaged, or something is missing.
+    """
+    tokenizer = load_tokenizer(folder, name=name)
+    model = load_weights(kind, folder, name=name, device=device, dtype=dtype)
+    vision = model.config.vision_config
+    shape = read_vision_shape(
+        folder,
+        name=name,
+        patch_px=int(vision.patch_size),
+        merge=int(vision.spatial_merge_size),
+        temporal=int(vision.temporal_patch_size),
+    )
+    return Parts(name, model, tokenizer, shape, device)
+
+
 def load_tokenizer(folder: Path, *, name: str) -> Any:
     """The checkpoint's tokenizer. Raises: ModelError."""
     if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
@@ -95,9 +115,7 @@ def load_tokenizer(folder: Path, *, name: str) -> Any:
         raise ModelError(name, f"its tokenizer cannot be read ({error})") from error
 
 
-def load_weights(
-    kind: Any, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype | None, attention: dict[str, str]
-) -> Any:
+def load_weights(kind: Any, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype | None) -> Any:
     """
     The model of class `kind`, in evaluation mode on `device`; `dtype` None = as the checkpoint says.
 
@@ -108,7 +126,6 @@ def load_weights(
             model, info = kind.from_pretrained(
                 folder,
                 dtype=dtype or "auto",
-                attn_implementation=attention,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,

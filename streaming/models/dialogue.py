@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 SYSTEM = (
@@ -34,6 +35,7 @@ class Dialogue:
         template may put around it. Raises: ValueError: no chat template, or it takes no video, or yes is no.
         """
         self._tokenizer = tokenizer
+        self._ids = lru_cache(maxsize=4096)(self._tokenise)  # a camera's rules are the same at every frame
         if not tokenizer.chat_template:
             raise ValueError("the tokenizer has no chat template")
         text = tokenizer.apply_chat_template(
@@ -74,7 +76,7 @@ class Dialogue:
         raw: str = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return "".join(c for c in raw if c in "\n\t" or (c != "\ufffd" and unicodedata.category(c) != "Cc"))
 
-    def _ids(self, text: str, *, plain: bool = False) -> tuple[int, ...]:
+    def _tokenise(self, text: str, *, plain: bool = False) -> tuple[int, ...]:
         if not text:
             return ()
         encoded = self._tokenizer(text, add_special_tokens=False, split_special_tokens=plain)

@@ -1,13 +1,14 @@
 """
-A ragged batch through an unmodified transformers decoder: rows of many cameras and questions in one sequence.
+Ragged batches through an unmodified transformers model: many cameras and questions, or many pictures, in one sequence.
 
-All linear layers see one sequence [1, total, hidden]. The attention function registered here under NAME cuts it back
-into chunks and runs each against its own target, whose keys the PackedCache has just stored.
+All linear layers see one sequence [1, total, hidden]. The attention functions registered here hand each layer's
+queries, keys and values to the kernel that was chosen at start: DECODER's stores the new rows in the targets and
+attends over everything they hold, VISION's stays inside each picture or window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,59 +16,72 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
-from memory.kernels.reference import attend, block_causal, spread
-from memory.types import Pair
+from memory.kernels import Kernel
+from memory.kernels.base import Work
 
 from .base import Chunk
 
-NAME = "vigild_packed"
+DECODER, VISION = "vigild_packed", "vigild_segments"
 
 
 class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """The targets of a ragged batch in the shape of a transformers cache; lives for one forward."""
 
-    def __init__(self, chunks: Sequence[Chunk], *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, chunks: Sequence[Chunk], *, kernel: Kernel, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(layers=[])
         self._chunks = chunks
         self._lengths = [len(chunk) for chunk in chunks]
-        self._rows = [chunk.target.before + len(chunk) for chunk in chunks]
-        self._masks = [block_causal(chunk.blocks, device=device, dtype=dtype) for chunk in chunks]
-        self._biases: list[Tensor | None] | None = None
-        self._parts: list[tuple[Pair, ...]] = []
+        self._asked = any(chunk.queries is not None for chunk in chunks)
+        self._batch = kernel.plan([Work(chunk.target, chunk.blocks) for chunk in chunks], device=device, dtype=dtype)
+        self._layer = -1
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Store keys and values [1, kv_heads, total, head_dim] of a layer in the targets."""
-        keys = torch.split(key_states[0], self._lengths, dim=1)
-        values = torch.split(value_states[0], self._lengths, dim=1)
-        self._parts = [
-            chunk.target.extend(layer_idx, k, v) for chunk, k, v in zip(self._chunks, keys, values, strict=True)
-        ]
+        """Note the layer; its attention, which follows at once, stores the rows."""
+        self._layer = layer_idx
         return key_states, value_states
 
-    def attend(self, query: Tensor, *, scale: float) -> Tensor:
-        """Each chunk of the query [1, heads, total, head_dim] over what `update` left visible; the same shape."""
-        heads, kv_heads = query.shape[1], self._parts[0][0][0].shape[0]
-        if self._biases is None:
-            self._biases = [
-                spread(mask, rows=rows, group=heads // kv_heads)
-                for mask, rows in zip(self._masks, self._rows, strict=True)
-            ]
-        out = [
-            attend(part, parts, bias, scale=scale)
-            for part, parts, bias in zip(
-                torch.split(query[0], self._lengths, dim=1), self._parts, self._biases, strict=True
-            )
-        ]
-        return torch.cat(out, dim=1)[None]
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        """Query [1, heads, total, head_dim] over all that each chunk may see; the same shape."""
+        if self._asked:
+            for chunk, part in zip(self._chunks, torch.split(query[0], self._lengths, dim=1), strict=True):
+                if chunk.queries is not None:
+                    chunk.queries.append(part)
+        return self._batch.attend(self._layer, query[0], keys[0], values[0], scale=scale)[None]
+
+
+class Segments:
+    """
+    Where a packed sequence of patches is cut, by the layer that asks: whole pictures, or windows of them.
+
+    pictures, windows: 0, ascending, total. windowed: the attention modules that look at windows alone.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[int],
+        *,
+        kernel: Kernel,
+        windows: Sequence[int] = (),
+        windowed: Mapping[nn.Module, bool] | None = None,
+    ) -> None:
+        self._kernel = kernel
+        self._pictures = pictures
+        self._windows = windows
+        self._windowed = windowed or {}
+
+    def attend(self, module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        """[1, heads, total, head_dim] inside the segments of this module's layer; the same shape."""
+        cuts = self._windows if self._windowed.get(module, False) else self._pictures
+        return self._kernel.segments(query[0], keys[0], values[0], cuts, scale=scale)[None]
 
 
 def packed_attention(
     module: nn.Module,
     query: Tensor,
-    _key: Tensor,
-    _value: Tensor,
+    key: Tensor,
+    value: Tensor,
     _attention_mask: Tensor | None,
     *,
     packed: PackedCache,
@@ -75,9 +89,37 @@ def packed_attention(
     **_kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Transformers' attention interface over a PackedCache: [1, total, heads, head_dim]."""
-    scale = scaling if scaling is not None else float(module.head_dim) ** -0.5  # type: ignore[arg-type]
-    return packed.attend(query, scale=scale).transpose(1, 2), None
+    return packed.attend(query, key, value, scale=_scale(module, scaling)).transpose(1, 2), None
+
+
+def segment_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,  # noqa: ARG001  # the encoders pass it by name
+    *,
+    segments: Segments,
+    scaling: float | None = None,
+    **_kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Transformers' attention interface over Segments: [1, total, heads, head_dim]."""
+    return segments.attend(module, query, key, value, scale=_scale(module, scaling)).transpose(1, 2), None
+
+
+def one_sequence(total: int) -> Tensor:
+    """
+    The `cu_seqlens` of one segment, on the host, where the encoders read it back.
+
+    With it they call the attention once, on everything; Segments does the cutting.
+    """
+    return torch.tensor([0, total], dtype=torch.int32)
+
+
+def _scale(module: nn.Module, scaling: float | None) -> float:
+    return scaling if scaling is not None else float(module.head_dim) ** -0.5  # type: ignore[arg-type]
 
 
 # The registry is transformers' own extension point; a name that its mask registry does not know gets no mask.
-AttentionInterface.register(NAME, packed_attention)
+AttentionInterface.register(DECODER, packed_attention)
+AttentionInterface.register(VISION, segment_attention)

@@ -130,7 +130,11 @@ def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
 
 
 def normalise(patches: Tensor, shape: VisionShape) -> Tensor:
-    """uint8 patches [n, channels * temporal * patch_px**2] as float32, rescaled to 0..1 and normalised per channel."""
+    """
+    uint8 patches [n, channels * temporal * patch_px**2] as float32, rescaled to 0..1 and normalised per channel.
+
+    What stock classes want; the families here have folded it into their patch embedding.
+    """
     mean = torch.tensor(shape.mean, device=patches.device).view(1, 3, 1)
     std = torch.tensor(shape.std, device=patches.device).view(1, 3, 1)
     pixels = patches.view(patches.shape[0], 3, -1).float() / 255.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,14 +16,16 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
-from memory.types import KVShape
+from memory.rope import Rope
 
-from .base import Chunk, Encoded, Layout
-from .checkpoint import eos_ids, load_tokenizer, load_weights, read_vision_shape
+from .axes import interleaved
+from .base import Chunk, Encoded, Layout, Parts
+from .checkpoint import eos_ids
+from .decoder import attention_of, kv_shape, run
 from .dialogue import Dialogue
-from .packed import NAME as PACKED
-from .packed import PackedCache
-from .patches import PatchGrid, normalise
+from .embedding import PatchEmbedding
+from .packed import Segments, one_sequence
+from .patches import PatchGrid
 
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 LONGEST_TIME = "<9999999.9 seconds>"  # 115 days
@@ -40,43 +41,27 @@ class Qwen3VL:
     """
 
     model_type: ClassVar[str] = "qwen3_vl"
+    architecture: ClassVar[Any] = Qwen3VLForConditionalGeneration
+    ids_per_second: float = 0.0  # ids count tokens; the time is written out
 
-    def __init__(self, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype | None) -> None:
-        self.name = name
-        tokenizer = load_tokenizer(folder, name=name)
-        model = load_weights(
-            Qwen3VLForConditionalGeneration,
-            folder,
-            name=name,
-            device=device,
-            dtype=dtype,
-            attention={"text_config": PACKED, "vision_config": "sdpa"},
-        )
-        text, vision = model.config.text_config, model.config.vision_config
-        self._visual = model.model.visual
-        self._language = model.model.language_model
-        self._head = model.lm_head
-        self._device = device
-        self._video_pad = int(model.config.video_token_id)
-        self.kv = KVShape(
-            layers=text.num_hidden_layers,
-            kv_heads=text.num_key_value_heads,
-            head_dim=text.head_dim,
-            dtype=model.dtype,
-            device=device,
-        )
-        self.vision = read_vision_shape(
-            folder,
-            name=name,
-            patch_px=int(vision.patch_size),
-            merge=int(vision.spatial_merge_size),
-            temporal=int(vision.temporal_patch_size),
-        )
+    def __init__(self, parts: Parts) -> None:
+        model = parts.model
+        self.name = parts.name
+        self.vision = parts.vision
+        self.kv = kv_shape(parts)
+        self.attention = attention_of(parts, self.kv)
         self.dialogue = Dialogue(
-            tokenizer, video=VIDEO_PAD, wrap=(VISION_START, VISION_END), eos=eos_ids(model, tokenizer)
+            parts.tokenizer, video=VIDEO_PAD, wrap=(VISION_START, VISION_END), eos=eos_ids(model, parts.tokenizer)
         )
-        self.inv_freq: Tensor = self._language.rotary_emb.inv_freq
-        self.max_positions = int(text.max_position_embeddings)
+        rotary = model.model.language_model.rotary_emb
+        sections = model.config.text_config.rope_parameters["mrope_section"]
+        self.rope = Rope(rotary.inv_freq, interleaved(sections, len(rotary.inv_freq)).to(parts.device))
+        self.max_positions = int(model.config.text_config.max_position_embeddings)
+        self._parts = parts
+        self._visual = model.model.visual
+        self._visual.patch_embed = PatchEmbedding(self._visual.patch_embed.proj, parts.vision)
+        self._device = parts.device
+        self._video_pad = int(model.config.video_token_id)
         self._vision_end = self.dialogue.text(VISION_END)
         self._indices = lru_cache(maxsize=64)(self._build_indices)
 
@@ -84,7 +69,7 @@ class Qwen3VL:
         """One call of the vision tower; pictures do not see each other."""
         patches = torch.from_numpy(np.concatenate([grid.patches for grid in grids])).to(self._device, non_blocking=True)
         output = self._visual(
-            normalise(patches, self.vision).to(self.kv.dtype),
+            patches,
             grid_thw=None,
             return_dict=True,
             **self._indices(tuple(grid.hw for grid in grids)),
@@ -113,25 +98,13 @@ class Qwen3VL:
         return len(self.dialogue.text(f"{LONGEST_TIME}{VISION_START}")) + len(self._vision_end)
 
     def embed(self, ids: Tensor) -> Tensor:
-        embeds: Tensor = self._language.embed_tokens(ids)
+        embeds: Tensor = self._parts.model.model.language_model.embed_tokens(ids)
         return embeds
 
     def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        cache = PackedCache(chunks, device=self._device, dtype=self.kv.dtype)
-        pos = torch.from_numpy(np.concatenate([chunk.pos for chunk in chunks], axis=1)).to(self._device)
-        rows, deepstack = self._deepstack(chunks)
-        hidden = self._language(
-            inputs_embeds=torch.cat([chunk.embeds for chunk in chunks])[None],
-            position_ids=pos[:, None],
-            past_key_values=cache,
-            visual_pos_masks=rows,
-            deepstack_visual_embeds=deepstack,
-            packed=cache,
-        ).last_hidden_state[0]
-        starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
-        read = [int(start) + row for start, chunk in zip(starts, chunks, strict=False) for row in chunk.read]
-        logits: Tensor = self._head(hidden[torch.tensor(read, dtype=torch.long, device=self._device)])
-        return logits.float()
+        rows, features = self._deepstack(chunks)
+        extra = {"visual_pos_masks": rows, "deepstack_visual_embeds": features}
+        return run(self._parts, chunks, kernel=self.attention.kernel, extra=extra)
 
     def _deepstack(self, chunks: Sequence[Chunk]) -> tuple[Tensor | None, list[Tensor] | None]:
         """Which rows of the batch [1, total] get DeepStack features, and those features per layer [rows, hidden]."""
@@ -147,14 +120,11 @@ class Qwen3VL:
         layers = [torch.cat(features) for features in zip(*(chunk.deepstack for chunk in given), strict=True)]
         return torch.from_numpy(np.concatenate(masks))[None].to(self._device), layers
 
-    def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Tensor]:
-        """
-        What the tower would otherwise work out on the device, synchronising: made on the host once per set of grids.
-
-        cu_seqlens stays on the host, where the tower's SDPA path reads it back.
-        """
+    def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+        """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""
         merge = self.vision.merge
         thw = torch.tensor([(1, h * merge, w * merge) for h, w in grids])
+        pictures = get_vision_cu_seqlens(thw).tolist()
         indices, weights = get_vision_interpolation_indices_and_weights(
             thw,
             num_grid_per_side=self._visual.num_grid_per_side,
@@ -166,7 +136,8 @@ class Qwen3VL:
             "interp_indices": indices.to(self._device),
             "interp_weights": weights.to(self._device),
             "position_ids": get_vision_position_ids(thw, merge).to(self._device),
-            "cu_seqlens": get_vision_cu_seqlens(thw),
+            "cu_seqlens": one_sequence(int(pictures[-1])),
+            "segments": Segments(pictures, kernel=self.attention.kernel),
         }
 
 

@@ -149,7 +149,7 @@ def test_questions_leave_the_next_logits_bit_identical(tiny: VisionLanguageModel
     _, plain = engine_over(tiny, images, drop="feature")
     recorder = Recorder(tiny)
     engine = Engine(recorder, settings=EngineSettings(max_cameras=2))
-    engine.open(CameraSettings("yard"))
+    engine.open(CameraSettings("yard", drop="feature"))
     for i, image in enumerate(images):
         start = (Ask(f"q{i}", "yard", "What do you see?", max_tokens=20),) if i % 5 == 0 else ()
         running = tuple(f"q{j}" for j in range(0, i, 5))
@@ -190,12 +190,16 @@ def test_cameras_in_one_batch_equal_cameras_alone(tiny: VisionLanguageModel) -> 
         assert worst <= 1e-4
 
 
-def test_window_compaction_is_stock_attention_over_the_surviving_rows(tiny: VisionLanguageModel, stock: Any) -> None:
+@pytest.mark.parametrize("policy", ["window", "salience", "retrieve"])
+def test_a_compaction_is_stock_attention_over_the_surviving_rows(
+    tiny: VisionLanguageModel, stock: Any, policy: str
+) -> None:
     """The frame that forced a compaction equals the stock model over a stock cache cut to the surviving rows."""
     images = [visited(i % 15, noise=i) for i in range(9)]
     recorder = Recorder(tiny)
-    engine = Engine(recorder, settings=EngineSettings(max_cameras=1))
-    engine.open(CameraSettings("yard", drop="none", budget_tokens=180))
+    options = {kind: {"whole_s": 0.6} for kind in ("salience", "retrieve")}
+    engine = Engine(recorder, settings=EngineSettings(max_cameras=1, archive_bytes=1 << 20, policy_options=options))
+    engine.open(CameraSettings("yard", drop="none", budget_tokens=180, policy=policy))
     kv = engine._views["yard"].kv
     before = 0
     for i, image in enumerate(images):
@@ -205,9 +209,8 @@ def test_window_compaction_is_stock_attention_over_the_surviving_rows(tiny: Visi
             before = i
             break
     assert before > 2
-    survivors = np.flatnonzero(
-        np.isin(held.pos.sum(axis=0), kv.meta.pos.sum(axis=0)) & np.isin(held.frame, kv.meta.frame)
-    )
+    here = set(map(tuple, kv.meta.pos.T))
+    survivors = np.array([row for row, pos in enumerate(held.pos.T) if tuple(pos) in here])
     layouts, pixels, thw, _ = stock_inputs(tiny, images[: before + 1], "repeat")
     assert 0 < len(survivors) < len(held)
     with torch.inference_mode():
@@ -258,7 +261,7 @@ def test_rebase_by_a_uniform_shift_leaves_the_logits(tiny: VisionLanguageModel, 
     other, recorder = engine_over(tiny, walk(12), drop="feature")
     kv = other._views["yard"].kv
     with torch.inference_mode():
-        kv.shift(np.full(len(kv), shift, np.int64), tiny.inv_freq, cursor=kv.cursor + shift)
+        kv.shift(np.full(len(kv), shift, np.int64), tiny.rope.drift, cursor=kv.cursor + shift)
     for each in (engine, other):
         each.step(StepPlan(frames=(frame("yard", 12, visited(14)),)))
     assert (plain.frames[-1] - recorder.frames[-1]).abs().max() <= 1e-3

@@ -72,7 +72,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_an_unsupported_family_names_the_supported(copy: Path, tmp_path: Path) -> None:
     edit(copy / "config.json", model_type="llama")
-    assert refused(copy, tmp_path) == "family 'llama' is not supported; supported: qwen3_vl"
+    assert refused(copy, tmp_path) == "family 'llama' is not supported; supported: qwen2_5_vl, qwen3_vl"
 
 
 def test_a_config_that_is_no_json(copy: Path, tmp_path: Path) -> None:

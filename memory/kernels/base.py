@@ -1,0 +1,63 @@
+"""What attention over the rows of many memories is to the decoder: planned once a forward, run once a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from memory.kv import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    New tokens of one camera or question, a stretch of the packed batch.
+
+    blocks: lengths that sum to their number; a token sees its own block, causally, and all that the target holds.
+    """
+
+    target: Target
+    blocks: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sum(self.blocks)
+
+
+class Batch(Protocol):
+    """One forward's plan. Its layers run in order, each once."""
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        """
+        Store the new rows of a layer in their targets, and attend.
+
+        Args:
+            query: [heads, total, head_dim], all works side by side; neighbouring heads share a kv head.
+            keys, values: [kv_heads, total, head_dim], of the same tokens.
+        Returns: [heads, total, head_dim]. Mutates the targets' memory, does not synchronise.
+        """
+        ...
+
+
+class Kernel(Protocol):
+    """One way to compute it, on one device."""
+
+    name: ClassVar[str]
+
+    def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> Batch:
+        """Everything about a batch that is the same in all layers."""
+        ...
+
+    def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
+        """
+        Full attention inside each segment of a packed sequence, as a vision encoder wants it.
+
+        Args:
+            query, keys, values: [heads, total, head_dim].
+            cuts: where segments begin and end: 0, ascending, total.
+        Returns: [heads, total, head_dim]. Does not synchronise.
+        """
+        ...

@@ -1,0 +1,137 @@
+"""
+Attention on a CPU in parts that need no mask, joined by the log-sum-exp of their scores, which is exact.
+
+Rules side by side see many held rows and little of each other: a mask over all of it would be larger than the keys, and
+a fork's rows lie in two slabs. Here held rows are read by one flash call a part, and the blocks by one padded call. One
+block on one slab is left to the reference, which is as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memory.types import Pair
+
+from .base import Work
+from .reference import Reference, attend, block_causal, spread
+
+Flash = Callable[..., tuple[Tensor, Tensor]]  # output and log-sum-exp
+
+
+class FlashCpu(Reference):
+    """The reference where that is fast, else torch's own flash attention for CPUs. A Kernel."""
+
+    name: ClassVar[str] = "flash-cpu"
+
+    def __init__(self) -> None:
+        """Raises: AttributeError: this torch has no such operator."""
+        self._flash: Flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default  # noqa: SLF001
+
+    def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> FlashCpuBatch:  # type: ignore[override]  # a Batch, too
+        return FlashCpuBatch(work, flash=self._flash, device=device, dtype=dtype)
+
+
+class FlashCpuBatch:
+    """Each work against its own target, one after the other. A Batch."""
+
+    def __init__(self, work: Sequence[Work], *, flash: Flash, device: torch.device, dtype: torch.dtype) -> None:
+        self._work = work
+        self._flash = flash
+        self._device, self._dtype = device, dtype
+        self._lengths = [len(each) for each in work]
+        self._biases: dict[int, Tensor | None] = {}
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        group = query.shape[0] // keys.shape[0]
+        split = (torch.split(each, self._lengths, dim=1) for each in (query, keys, values))
+        out = []
+        for at, (work, q, k, v) in enumerate(zip(self._work, *split, strict=True)):
+            parts = work.target.extend(layer, k, v)
+            if len(parts) == 1 and len(work.blocks) == 1:
+                out.append(attend(q, parts, self._bias(at, group), scale=scale))
+            else:
+                out.append(joined(q, parts, work.blocks, flash=self._flash, scale=scale))
+        return torch.cat(out, dim=1)
+
+    def _bias(self, at: int, group: int) -> Tensor | None:
+        """The mask of a single block, built in the first layer."""
+        if at not in self._biases:
+            work = self._work[at]
+            mask = block_causal(work.blocks, device=self._device, dtype=self._dtype)
+            self._biases[at] = spread(mask, rows=work.target.before + len(work), group=group)
+        return self._biases[at]
+
+
+def joined(query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], *, flash: Flash, scale: float) -> Tensor:
+    """
+    Softmax attention of n = sum(blocks) new tokens over all rows before them and, inside their block, causally.
+
+    Args:
+        query: [heads, n, head_dim]; neighbouring heads share a kv head.
+        parts: keys and values [kv_heads, rows, head_dim]; the last n rows of the last part are the new tokens' own.
+        flash: torch's operator for CPUs.
+    Returns: [heads, n, head_dim].
+    """
+    heads, n, dim = query.shape
+    kv_heads = parts[0][0].shape[0]
+    packed = query.reshape(1, kv_heads, heads // kv_heads * n, dim)  # all queries of a kv head: keys need no repeating
+    *before, (keys, values) = parts
+    if n > 1:  # a single token sees all there is
+        before.append((keys[:, :-n], values[:, :-n]))
+        out, weight = _among(query, keys[:, -n:], values[:, -n:], tuple(blocks), flash, scale)
+    else:
+        out, weight = _over(packed, (keys, values), flash, scale, like=query)
+    for part in before:
+        if part[0].shape[1]:
+            out, weight = _join(out, weight, *_over(packed, part, flash, scale, like=query))
+    return out
+
+
+def _over(packed: Tensor, part: Pair, flash: Flash, scale: float, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Everything over all rows of a part: output as `like` [heads, n, head_dim], log-sum-exp [heads, n]."""
+    out, weight = flash(packed, part[0][None], part[1][None], 0.0, is_causal=False, scale=scale)
+    return out.reshape(like.shape), weight.reshape(like.shape[:2])
+
+
+def _among(
+    query: Tensor, keys: Tensor, values: Tensor, blocks: tuple[int, ...], flash: Flash, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The new tokens inside their blocks, all padded to the longest: what is behind a token, it does not see."""
+    heads, n, dim = query.shape
+    group = heads // keys.shape[0]
+    padded, real = _padding(blocks)
+    count = len(blocks)
+    q, k, v = (
+        each.index_select(1, padded).reshape(each.shape[0], count, -1, dim).transpose(0, 1)
+        for each in (query, keys, values)
+    )
+    out, weight = flash(
+        q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), 0.0, is_causal=True, scale=scale
+    )
+    flat = out.transpose(0, 1).reshape(heads, -1, dim), weight.transpose(0, 1).reshape(heads, -1)
+    assert len(real) == n
+    return flat[0].index_select(1, real), flat[1].index_select(1, real)
+
+
+def _join(one: Tensor, one_weight: Tensor, two: Tensor, two_weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Two parts of one softmax: outputs [heads, n, head_dim], log-sum-exps [heads, n]."""
+    share = torch.sigmoid(two_weight - one_weight)[..., None].to(one.dtype)
+    return one + (two - one) * share, torch.logaddexp(one_weight, two_weight)
+
+
+@lru_cache(maxsize=256)
+def _padding(blocks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Which tokens fill blocks of the longest one's length, [count * longest], and where each is found again, [n]."""
+    lengths = np.array(blocks, np.int64)
+    longest = int(lengths.max())
+    starts = np.cumsum(lengths) - lengths
+    steps = np.arange(longest)
+    filled = np.minimum(starts[:, None] + steps, starts[:, None] + lengths[:, None] - 1)
+    real = np.flatnonzero((steps < lengths[:, None]).ravel())
+    return torch.from_numpy(filled.ravel()), torch.from_numpy(real)

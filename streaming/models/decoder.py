@@ -1,0 +1,64 @@
+"""The packed forward that the families share: a decoder over a ragged batch, and the logits of the rows read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memory.kernels import Case, Chosen, Kernel, choose
+from memory.types import KVShape
+
+from .base import Chunk, Parts
+from .packed import DECODER, VISION, PackedCache
+
+
+def attention_of(parts: Parts, kv: KVShape) -> Chosen:
+    """Choose the kernel for this model and make its attention go through it; mutates the model's configuration."""
+    config = parts.model.config
+    case = Case(
+        heads=int(config.text_config.num_attention_heads),
+        kv_heads=kv.kv_heads,
+        head_dim=kv.head_dim,
+        segment_dim=int(config.vision_config.hidden_size // config.vision_config.num_heads),
+    )
+    chosen = choose(parts.device, kv.dtype, case)
+    parts.model.set_attn_implementation({"text_config": DECODER, "vision_config": VISION})
+    return chosen
+
+
+def kv_shape(parts: Parts) -> KVShape:
+    """What one row of this model's memory is made of."""
+    text = parts.model.config.text_config
+    return KVShape(
+        layers=int(text.num_hidden_layers),
+        kv_heads=int(text.num_key_value_heads),
+        head_dim=int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads),
+        dtype=parts.model.dtype,
+        device=parts.device,
+    )
+
+
+def run(parts: Parts, chunks: Sequence[Chunk], *, kernel: Kernel, extra: dict[str, Any] | None = None) -> Tensor:
+    """
+    One pass over all chunks; mutates their targets, does not synchronise.
+
+    extra: what else the family's decoder takes. Returns: float32 logits [number of read rows, vocabulary].
+    """
+    model, device = parts.model, parts.device
+    cache = PackedCache(chunks, kernel=kernel, device=device, dtype=model.dtype)
+    pos = torch.from_numpy(np.concatenate([chunk.pos for chunk in chunks], axis=1)).to(device)
+    hidden = model.model.language_model(
+        inputs_embeds=torch.cat([chunk.embeds for chunk in chunks])[None],
+        position_ids=pos[:, None],
+        past_key_values=cache,
+        packed=cache,
+        **(extra or {}),
+    ).last_hidden_state[0]
+    starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+    read = [int(start) + row for start, chunk in zip(starts, chunks, strict=False) for row in chunk.read]
+    logits: Tensor = model.lm_head(hidden[torch.tensor(read, dtype=torch.long, device=device)])
+    return logits.float()
