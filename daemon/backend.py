@@ -16,7 +16,9 @@ from clients.auth import Role
 from clients.backend import CameraView, Readiness
 from clients.messages import CameraSpec, Event, RuleSpec, updated
 from clients.service import new_id
+from streaming.admission import Capacity
 
+from .placement.rendezvous import owner
 from .store import (
     Evidence,
     Exists,
@@ -54,6 +56,7 @@ class StoreBackend:
         with told():
             if len(await self.store.cameras()) >= self.max_cameras:
                 raise wire.Limit(f"there are {self.max_cameras} cameras already, the most this daemon keeps", "camera")
+            await self._admit(spec)
             await self.store.put_camera(spec, expect="new")
             log.info("camera.added", camera=spec.id)
             return await self._view(spec)
@@ -81,6 +84,18 @@ class StoreBackend:
             specs = await self.store.cameras()
             states, counters = await self.store.camera_states(), await self.store.all_counters()
             return [view(spec, states.get(spec.id, {}), counters.get(spec.id)) for spec in specs]
+
+    async def _admit(self, spec: CameraSpec) -> None:
+        """Refuse what the worker that would own it could not carry, going by what that one last said of itself."""
+        workers = await self.store.workers()
+        if not workers:
+            return
+        try:
+            capacity = Capacity.from_map(workers[owner(spec.id, workers)]["capacity"])
+        except (KeyError, TypeError, ValueError):  # a worker of another release: it judges for itself
+            return
+        if (refusal := capacity.refusal(spec.fps)) is not None:
+            raise wire.Limit(refusal, "camera.fps")
 
     async def _view(self, spec: CameraSpec) -> CameraView:
         states = await self.store.camera_states()

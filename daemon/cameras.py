@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from clients.messages import CameraSpec, RuleSpec
+from streaming.admission import AdmissionSettings, Capacity, Cost, Load
 from streaming.clock import Clock
 from streaming.errors import StreamingError
 from streaming.mailbox import Mailbox
@@ -35,8 +36,14 @@ Argument = TypeVar("Argument")
 
 
 class Memories(Protocol):
-    """The part of the engine that the roster needs; called on the accelerator thread."""
+    """The part of the engine that the roster needs; cameras are opened and closed on the accelerator thread."""
 
+    @property
+    def max_cameras(self) -> int: ...
+    @property
+    def camera_bytes(self) -> int: ...
+    @property
+    def max_frame_tokens(self) -> int: ...
     def open(self, settings: CameraSettings) -> None: ...
     def close(self, camera: str) -> None: ...
 
@@ -46,14 +53,18 @@ class RosterSettings:
     """
     lease_ttl_s: how long after a worker's death another may take its cameras.
     stop_s: how long a camera's decoder may take to stop.
-    budget_tokens, drop, policy: what every camera's memory is opened with.
+    budget_tokens, drop, policy, budget_bytes: what every camera's memory is opened with; 0 bytes is no bound.
+    max_frames: cameras in one step of the engine, for the prediction of what one more camera costs.
     """
 
     lease_ttl_s: float = 6.0
     stop_s: float = 3.0
     budget_tokens: int = 4096
-    drop: str = "feature"
-    policy: str = "window"
+    drop: str = CameraSettings("").drop
+    policy: str = CameraSettings("").policy
+    budget_bytes: int = 0
+    max_frames: int = 16
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     limits: Limits = field(default_factory=Limits)
     media_dir: Path | None = None
     session: SessionSettings = field(default_factory=SessionSettings)
@@ -68,6 +79,7 @@ class Watch:
         self.session = session
         self.mailbox = Mailbox()
         self.capture: Capture | None = None
+        self.refusal: str | None = None  # why it has no memory yet; the first reason stands while it is refused
         self._outbox = outbox
 
     def emit(self, emission: Emission) -> None:
@@ -85,6 +97,7 @@ class Roster(Mapping[str, Watch]):
 
     executor: the accelerator thread; memories are opened and closed on it, never during a step.
     on_frame, on_gone: called on the event loop, when a frame waits, and before a camera is closed (id, reason).
+    cost: what steps cost as of now, None while nobody knows.
     """
 
     def __init__(
@@ -101,8 +114,10 @@ class Roster(Mapping[str, Watch]):
         on_gone: Callable[[str, str], None],
         new_id: Callable[[str], str],
         clock: Clock,
+        cost: Callable[[], Cost | None] = lambda: None,
     ) -> None:
         self._store = store
+        self._cost = cost
         self._memories = memories
         self._outbox = outbox
         self._worker = worker
@@ -124,6 +139,21 @@ class Roster(Mapping[str, Watch]):
 
     def __len__(self) -> int:
         return len(self._watches)
+
+    @property
+    def capacity(self) -> Capacity:
+        """What this worker carries and how much more it could."""
+        settings = self._settings
+        return Capacity(
+            cost=self._cost(),
+            loads=tuple(self._load(watch) for watch in self._watches.values() if watch.capture is not None),
+            cells=self._memories.max_frame_tokens,
+            slots=self._memories.max_cameras,
+            camera_bytes=self._memories.camera_bytes,
+            max_frames=settings.max_frames,
+            headroom=settings.admission.headroom,
+            min_share=settings.admission.min_share,
+        )
 
     async def reconcile(self) -> None:
         """Make what runs here agree with the store. Raises StoreError, having closed nothing, if it is away."""
@@ -216,12 +246,26 @@ class Roster(Mapping[str, Watch]):
         """Give the camera memory and start its decoder; without room it stands as `failed` and is tried again."""
         settings = self._settings
         spec = watch.spec
-        memory = CameraSettings(spec.id, spec.fps, settings.budget_tokens, settings.drop, settings.policy)
-        try:
-            await self._on_accelerator(self._memories.open, memory)
-        except StreamingError as error:
-            self._on_status(watch, Status(spec.id, CameraState.FAILED, str(error)))
+        memory = CameraSettings(
+            spec.id,
+            fps=spec.fps,
+            budget_tokens=settings.budget_tokens,
+            budget_bytes=settings.budget_bytes,
+            drop=settings.drop,
+            policy=settings.policy,
+            never_drop=spec.never_drop,
+        )
+        refusal = self.capacity.refusal(spec.fps)
+        if refusal is None:
+            try:
+                await self._on_accelerator(self._memories.open, memory)
+            except StreamingError as error:
+                refusal = str(error)
+        if refusal is not None:
+            watch.refusal = watch.refusal or refusal
+            self._on_status(watch, Status(spec.id, CameraState.FAILED, watch.refusal))
             return
+        watch.refusal = None
         loop = asyncio.get_running_loop()
 
         def on_status(status: Status) -> None:
@@ -258,6 +302,11 @@ class Roster(Mapping[str, Watch]):
     async def _stop_capture(self, watch: Watch) -> None:
         if watch.capture is not None:
             await asyncio.to_thread(watch.capture.stop, self._settings.stop_s)
+
+    def _load(self, watch: Watch) -> Load:
+        """A camera that has not shown anything yet is taken for the largest."""
+        load = watch.session.load
+        return load if load.cells else replace(load, cells=self._memories.max_frame_tokens)
 
     def _on_status(self, watch: Watch, status: Status) -> None:
         if self._watches.get(watch.spec.id) is not watch:

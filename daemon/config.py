@@ -71,6 +71,8 @@ class Worker:
     devices: tuple[str, ...] = ("auto",)
     lease_ttl_s: Annotated[float, Between(1, 600)] = 6.0
     outbox_events: Annotated[int, Positive] = 10_000
+    headroom: Annotated[float, Between(0.1, 1)] = 0.9
+    min_share: Share = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,13 @@ class Engine:
     max_cameras: Annotated[int, Positive] = 16
     max_asks: Annotated[int, Positive] = 4
     frames_per_step: Annotated[int, Positive] = 16
+    step_ms: Annotated[float, Between(1)] = 250.0
     max_pixels: Annotated[int, Between(32 * 32)] = 448 * 448
     pairing: Literal["repeat", "pair"] = "repeat"
     low_watermark: Annotated[float, Between(0.1, 1)] = 0.9
+    memory_mb: Annotated[int, Between(0)] = 0
+    archive_mb: Annotated[int, Between(0)] = 0
+    recall_tokens: Annotated[int, Between(0)] = 256
     threads: Annotated[int, Between(0)] = 1
 
 
@@ -99,9 +105,15 @@ class Camera:
     """What every camera's memory is opened with, and when its picture counts as blind, lagging or interrupted."""
 
     budget_tokens: Annotated[int, Between(64)] = 4096
-    drop: str = "feature"
+    drop: str = "pixel+dtdr"
     drop_threshold: Share = 0.5
+    drop_noise: Annotated[float, Between(0)] = 2.5
+    drop_floor: Annotated[int, Between(0)] = 4
+    drop_cap: Share = 0.5
+    drop_key_s: Annotated[float, Between(0)] = 30.0
+    budget_mb: Annotated[int, Between(0)] = 0
     policy: str = "window"
+    whole_s: Annotated[float, Between(0, 3600)] = 6.0
     blind_std: Annotated[float, Between(0, 128)] = 2.0
     blind_s: Seconds = 3.0
     lag_window_s: Seconds = 10.0
@@ -112,9 +124,13 @@ class Camera:
     def __post_init__(self) -> None:
         if self.lag_off >= self.lag_on:
             raise ValueError(f"lag_off ({self.lag_off:g}) must be below lag_on ({self.lag_on:g})")
-        for name, package in (("drop", "streaming.drop"), ("policy", "memory.policies")):
-            if (kind := getattr(self, name)) not in (known := kinds(package)):
-                raise ValueError(f"{name} is {kind!r}; there are {', '.join(known)}")
+        for name, package, given in (
+            ("drop", "streaming.drop", self.drop.split("+")),
+            ("policy", "memory.policies", [self.policy]),
+        ):
+            for kind in given:
+                if kind not in (known := kinds(package)):
+                    raise ValueError(f"{name} is {kind!r}; there are {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)

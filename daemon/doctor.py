@@ -187,7 +187,7 @@ def store(config: Config) -> Finding:
 
 
 def model(config: Config, progress: Progress | None = None) -> Finding:
-    """Does the model load on the first device; blocks as long as that takes, downloads included."""
+    """Does the model load on the first device, and which attention runs; blocks as long as that takes."""
     name = config.model.name
     try:
         torch = importlib.import_module("torch")
@@ -199,15 +199,17 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     dtype = None if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
     where = resolve(config.worker.devices)[0]
     try:
-        models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
+        loaded = models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
     except OSError as error:
         advice = f"make {config.data_dir} writable, or choose another with --data-dir"
         return Finding("model", False, f"{name} cannot be read or kept ({error.filename}: {reason(error)})", advice)
     except (errors.StreamingError, RuntimeError) as error:
         return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
     took_s = time.perf_counter() - started
-    remark = ": random weights, every part works but what it says means nothing" if name == "tiny-random" else ""
-    return Finding("model", True, f"{name} on {where}, loaded in {took_s:.1f} s{remark}")
+    remark = ""
+    if name in models.built_in() or name.startswith(models.PRESET):
+        remark = ": random weights, every part works but what it says means nothing"
+    return Finding("model", True, f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}{remark}")
 
 
 def source(config: Config, url: str) -> Finding:

@@ -46,10 +46,10 @@ class Share:
     """
     A switch on a share of bad outcomes over the last `window_s`: on at `on` or more, off below `off`.
 
-    Needs `least` outcomes in the window before it switches on.
+    Needs `least` outcomes in the window before it switches on. share: of the bad ones, after the last `add`.
     """
 
-    __slots__ = ("_bad", "_good", "_least", "_off", "_on", "_outcomes", "_window_ns", "active")
+    __slots__ = ("_bad", "_good", "_least", "_off", "_on", "_outcomes", "_window_ns", "active", "share")
 
     def __init__(self, window_s: float, *, on: float, off: float, least: int = 8) -> None:
         self._window_ns = int(window_s * 1e9)
@@ -57,6 +57,7 @@ class Share:
         self._outcomes: deque[tuple[int, int, int]] = deque()  # time, good, bad
         self._good = self._bad = 0
         self.active = False
+        self.share = 0.0
 
     def add(self, now_ns: int, *, good: int = 0, bad: int = 0) -> bool:
         """Take in outcomes; the switch after them. Old outcomes leave the window here."""
@@ -68,6 +69,6 @@ class Share:
             self._good -= old_good
             self._bad -= old_bad
         total = self._good + self._bad
-        share = self._bad / total if total else 0.0
-        self.active = share >= self._off if self.active else total >= self._least and share >= self._on
+        self.share = self._bad / total if total else 0.0
+        self.active = self.share >= self._off if self.active else total >= self._least and self.share >= self._on
         return self.active

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clients.messages import CameraSpec, RuleSpec
+from streaming.admission import Load
 from streaming.rules import Ended, Recheck, RuleState, Started, Transition
 from streaming.trigger import Trigger, TriggerSettings
 from streaming.types import (
@@ -31,6 +32,7 @@ from .meter import Quantiles, Rate, Share
 from .store import Draft
 
 MS = 1_000_000
+COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,13 @@ class Session:
         self._last_frame: Frame | None = None
         self._last_frame_ns: int | None = None
         self._restarted = False  # an earlier worker had this camera, and no frame was seen since
-        self._counts = dict.fromkeys(("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected"), 0)
+        self._counts = dict.fromkeys(COUNTED, 0)
         self._seen, self._encoded = Rate(), Rate()
         self._latency_ms = Quantiles()
         self._memory = (0, 0)
         self._rho = 0.0
+        self._cells = 0
+        self._lag_reason: str | None = None
 
     @property
     def state(self) -> CameraState:
@@ -119,6 +123,11 @@ class Session:
         if self._blind:
             return CameraState.BLIND
         return CameraState.LAGGING if self._lag.active else CameraState.LIVE
+
+    @property
+    def load(self) -> Load:
+        """What this camera is to the accelerator; no cells before its first frame."""
+        return Load(self.spec.fps, self._cells, self._counts["checks"] / max(1, self._counts["frames"]))
 
     @property
     def last_frame(self) -> Frame | None:
@@ -215,9 +224,11 @@ class Session:
         """
         out = self._count(frame, result, now_ns)
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
-        lossy = self._watch_change(frame, result) if result.paired else []
+        # a key frame that was due says nothing about what changed
+        lossy = self._watch_change(frame, result) if result.paired and not result.key else []
         if checks:
             self._recheck.done(frame.pts_ns)
+            self._counts["checks"] += len(checks)
         for state in self._rules.values():
             fresh = checks.get(state.rule.id)
             p = None if self._blind else fresh.p if fresh else state.p
@@ -274,9 +285,10 @@ class Session:
         counts["tokens_in"] += result.tokens_in
         counts["tokens_kept"] += result.tokens_kept
         self._seen.add(now_ns)
-        if result.tokens_in:
+        if result.encoded:
             counts["encoded"] += 1
             self._encoded.add(now_ns)
+        self._cells = result.hw[0] * result.hw[1] or self._cells
         self._memory = (result.memory_tokens, result.memory_bytes)
         self._lag.add(now_ns, good=1, bad=frame.dropped_before)
         restarted, self._restarted = self._restarted, False
@@ -303,16 +315,27 @@ class Session:
 
     def _tell(self, now_ns: int) -> list[Emission]:
         """A `camera.state` event if the state or its reason is not the one last told."""
-        state = self.state
-        reason = {
-            CameraState.BLIND: "the picture has no contrast: covered lens, no light or no signal",
-            CameraState.LAGGING: "frames are dropped: the engine is slower than the cameras",
-        }.get(state, self._reason)
+        state, reason = self.state, self._reason
+        if state is CameraState.BLIND:
+            reason = "the picture has no contrast: covered lens, no light or no signal"
+        elif state is CameraState.LAGGING:
+            reason = self._lagging()
+        else:
+            self._lag_reason = None
         if self._told == (state, reason):
             return []
         self._told = (state, reason)
         last = None if self._last_frame_ns is None else self._last_frame_ns // MS
         return [self._draft("camera.state", {"state": str(state), "reason": reason, "last_frame_ts": last}, now_ns)]
+
+    def _lagging(self) -> str:
+        """The figures as they were when it began, so that one lag is told once."""
+        if self._lag_reason is None:
+            seen = self.spec.fps * (1 - self._lag.share)
+            self._lag_reason = (
+                f"the engine is slower than its cameras: {seen:.1f} of {self.spec.fps:g} frames a second are seen"
+            )
+        return self._lag_reason
 
     def _gap(self, from_ns: int, to_ns: int, reason: str, now_ns: int) -> Emission:
         return self._draft("gap", {"from": from_ns // MS, "to": to_ns // MS, "reason": reason}, now_ns)
@@ -411,7 +434,8 @@ def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | N
         "status": str(delta.status),
     }
     if delta.t0_ns is not None and delta.t1_ns is not None:
-        data["citations"] = [{"t0": delta.t0_ns // MS, "t1": delta.t1_ns // MS}]
+        spans = (*delta.recalled, (delta.t0_ns, delta.t1_ns))
+        data["citations"] = [{"t0": t0_ns // MS, "t1": t1_ns // MS} for t0_ns, t1_ns in spans]
     if delta.reason is not None:
         data["reason"] = delta.reason
     elif delta.status is AskStatus.UNKNOWN:

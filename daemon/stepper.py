@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from streaming.admission import AdmissionSettings, CostMeter
 from streaming.clock import Clock
 from streaming.mailbox import Mailbox
 from streaming.scheduler import Scheduler
@@ -71,6 +72,7 @@ class Stepper:
         publish: Callable[[dict[str, Any]], None],
         new_id: Callable[[str], str],
         clock: Clock,
+        admission: AdmissionSettings | None = None,
     ) -> None:
         self._engine = engine
         self._scheduler = scheduler
@@ -83,6 +85,7 @@ class Stepper:
         self._closed: OrderedDict[str, None] = OrderedDict()  # answered; the store may still list them as pending
         self._wake = asyncio.Event()
         self.counters = StepCounters()
+        self.cost = CostMeter(admission)
 
     def wake(self) -> None:
         """There may be something to do: a frame or a question. From the event loop only."""
@@ -137,13 +140,21 @@ class Stepper:
         started = time.perf_counter()
         result = await asyncio.get_running_loop().run_in_executor(self._executor, self._engine.step, plan)
         self.counters.steps += 1
-        self.counters.busy_ms += 1000 * (time.perf_counter() - started)
+        took_ms = 1000 * (time.perf_counter() - started)
+        self.counters.busy_ms += took_ms
+        if result.frames:
+            cells = sum(frame.hw[0] * frame.hw[1] for frame in result.frames)
+            self.cost.add(took_ms, cells=cells, rules=len(result.checks))
         self._apply(frames, result)
         return True
 
     def _take_frames(self) -> dict[str, Frame]:
-        ready = [camera for camera, watched in self._cameras.items() if watched.mailbox.peek_pts_ns() is not None]
-        taken = ((camera, self._cameras[camera].mailbox.take()) for camera in self._scheduler.choose(ready))
+        ready = {
+            camera: watched for camera, watched in self._cameras.items() if watched.mailbox.peek_pts_ns() is not None
+        }
+        loads = {camera: watched.session.load for camera, watched in ready.items()}
+        chosen = self._scheduler.choose(ready, cost=self.cost.cost, loads=loads)
+        taken = ((camera, ready[camera].mailbox.take()) for camera in chosen)
         return {camera: frame for camera, frame in taken if frame is not None}
 
     def _checks(self, frames: Mapping[str, Frame]) -> tuple[Check, ...]:

@@ -181,6 +181,7 @@ class Worker:
             on_gone=self._on_gone,
             new_id=new_id,
             clock=clock,
+            cost=lambda: self._stepper.cost.cost,
         )
         self._stepper = Stepper(
             engine,
@@ -190,6 +191,7 @@ class Worker:
             publish=self._publish,
             new_id=new_id,
             clock=clock,
+            admission=settings.roster.admission,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -292,6 +294,7 @@ class Worker:
                 "steps": self._stepper.counters.steps,
                 "busy_ms": round(self._stepper.counters.busy_ms),
                 "undelivered": len(self._outbox),
+                "capacity": self._roster.capacity.as_map(),
             },
             ttl_ms=int(3000 * self._settings.heartbeat_s),
         )

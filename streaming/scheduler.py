@@ -4,25 +4,33 @@ What the next engine step does: a pure decision over what waits.
 Frames first and fairly (the camera served longest ago goes first), questions interleaved so that neither starves: every
 step that carries frames also advances every running answer by a few tokens and starts at most one waiting question.
 Nothing queues but questions, and those are bounded.
+
+A frame's deadline is kept by keeping steps short: it waits at most for the step in flight and then takes one, so a step
+gets no more frames than fit into `step_ms`. When not every camera can be served in time, those that were left out go
+first next time, and what their mailboxes replaced meanwhile lowers the rate of all of them alike; nothing is caught up.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from .admission import Cost, Load
 from .types import Ask, Check, Frame, StepPlan
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
     """
-    max_frames: frames in one step. max_running, max_waiting: questions being answered, questions queued.
+    max_frames: frames in one step. step_ms: what a step's frames should take; half of the time from a frame to its
+    decision. max_running, max_waiting: questions being answered, questions queued.
     decode_tokens_busy, decode_tokens_idle: tokens that each running answer gets in a step with and without frames.
     """
 
     max_frames: int = 16
+    step_ms: float = 250.0
     max_running: int = 8
     max_waiting: int = 64
     decode_tokens_busy: int = 4
@@ -90,12 +98,27 @@ class Scheduler:
             self._cancel.discard(ask.id)
         return gone
 
-    def choose(self, cameras: Collection[str]) -> list[str]:
-        """Of the cameras with a waiting frame, those to serve now, served longest ago first. Mutates the order."""
+    def choose(
+        self, cameras: Collection[str], *, cost: Cost | None = None, loads: Mapping[str, Load] | None = None
+    ) -> list[str]:
+        """
+        Of the cameras with a waiting frame, those to serve now, served longest ago first. Mutates the order.
+
+        cost, loads: what steps cost and what a frame of each camera weighs, where that is known; then no more are
+        chosen than fit into `step_ms`, but one.
+        """
         waiting = set(cameras)
         new = [camera for camera in cameras if camera not in self._served]
         order = new + [camera for camera in self._served if camera in waiting]
         chosen = order[: self._settings.max_frames]
+        if cost is not None and loads is not None:
+            takes_ms = itertools.accumulate((cost.frame_ms(loads[camera]) for camera in chosen), initial=cost.step_ms)
+            next(takes_ms)
+            chosen = [
+                camera
+                for place, (camera, ms) in enumerate(zip(chosen, takes_ms, strict=True))
+                if place == 0 or ms <= self._settings.step_ms
+            ]
         for camera in chosen:
             self._served[camera] = None
             self._served.move_to_end(camera)

@@ -42,13 +42,24 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """What the engine must know to open a camera's memory."""
+    """
+    What the engine must know to open a camera's memory.
+
+    budget_tokens, budget_bytes: the memory's bound in tokens and in bytes of keys and values; the smaller holds, and
+        0 bytes is no bound.
+    archive_bytes: of the host memory for what policy "retrieve" sends away; 0 is no bound but the engine's.
+    drop: rules of streaming/drop, one of each stage, joined by "+".
+    never_drop: polygons of (x, y) in 0..1 whose cells are kept in every frame; each frame is encoded then.
+    """
 
     camera: str
     fps: float = 2.0
     budget_tokens: int = 4096
-    drop: str = "feature"
+    drop: str = "pixel+dtdr"
     policy: str = "window"
+    never_drop: tuple[tuple[tuple[float, float], ...], ...] = ()
+    budget_bytes: int = 0
+    archive_bytes: int = 0
 
 
 class CameraState(enum.StrEnum):
@@ -143,6 +154,8 @@ class FrameResult:
     kept: uint8 bytes, one bit a cell, row-major (numpy.packbits), for `heat`; hw its grid in tokens.
     memory_tokens: rows in the camera's KV after the frame; memory_bytes what its slab holds on the device.
     paired: False when the frame waits for its temporal neighbour and nothing was encoded yet.
+    encoded: False when it did not go through the vision encoder: it waits, or nothing in it had changed.
+    key: it was kept whole because that was due, whatever it shows.
     """
 
     camera: str
@@ -155,6 +168,8 @@ class FrameResult:
     memory_tokens: int
     memory_bytes: int
     paired: bool = True
+    encoded: bool = True
+    key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +200,7 @@ class AnswerDelta:
 
     text: only whole characters; a split multi-byte character waits for the next delta.
     frame_ns: the newest frame in the fork the answer is made on; t0_ns, t1_ns the span of time its memory holds.
+    recalled: stretches of older time (t0_ns, t1_ns) that were brought back from the archive for this question.
     reason: one sentence when status is FAILED or UNKNOWN.
     """
 
@@ -198,6 +214,7 @@ class AnswerDelta:
     t0_ns: int | None = None
     t1_ns: int | None = None
     reason: str | None = None
+    recalled: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

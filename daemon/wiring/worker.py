@@ -11,6 +11,7 @@ from daemon.config import Config
 from daemon.outbox import OutboxSettings
 from daemon.session import SessionSettings
 from daemon.worker import WorkerSettings
+from streaming.admission import AdmissionSettings
 from streaming.engine import EngineSettings
 from streaming.scheduler import SchedulerSettings
 from streaming.sources import Limits
@@ -33,11 +34,14 @@ def worker_settings(config: Config) -> WorkerSettings:
     roster = RosterSettings(
         lease_ttl_s=config.worker.lease_ttl_s,
         budget_tokens=camera.budget_tokens,
+        budget_bytes=camera.budget_mb << 20,
         drop=camera.drop,
         policy=camera.policy,
         limits=Limits(**dataclasses.asdict(config.limits)),
         media_dir=config.media_dir,
         session=session,
+        max_frames=engine.frames_per_step,
+        admission=AdmissionSettings(headroom=config.worker.headroom, min_share=config.worker.min_share),
     )
     return WorkerSettings(
         model=config.model.name,
@@ -53,10 +57,25 @@ def worker_settings(config: Config) -> WorkerSettings:
             max_pixels=engine.max_pixels,
             pairing=engine.pairing,
             low_watermark=engine.low_watermark,
+            max_memory_bytes=engine.memory_mb << 20,
+            archive_bytes=engine.archive_mb << 20,
+            max_recall_tokens=engine.recall_tokens,
+            policy_options={kind: {"whole_s": camera.whole_s} for kind in ("salience", "merge", "retrieve")},
             threads=engine.threads,
-            drop_options={"feature": {"threshold": camera.drop_threshold}},
+            drop_options={
+                "feature": {"threshold": camera.drop_threshold},
+                "dtdr": {
+                    "threshold": camera.drop_threshold,
+                    "floor": camera.drop_floor,
+                    "cap": camera.drop_cap,
+                    "key_s": camera.drop_key_s,
+                },
+                "pixel": {"times": camera.drop_noise, "key_s": camera.drop_key_s},
+            },
         ),
-        scheduler=SchedulerSettings(max_frames=engine.frames_per_step, max_running=engine.max_asks),
+        scheduler=SchedulerSettings(
+            max_frames=engine.frames_per_step, step_ms=engine.step_ms, max_running=engine.max_asks
+        ),
         roster=roster,
         outbox=OutboxSettings(max_events=config.worker.outbox_events),
     )

@@ -12,6 +12,7 @@ from clients.auth import Role, hash_token
 from clients.messages import CameraSpec, RuleSpec
 from daemon.backend import StoreBackend, told
 from daemon.store import Draft, Evidence, StoreFull, StoreReadOnly, StoreReset, StoreUnavailable
+from streaming.admission import Capacity, Cost, Load
 from tests.daemon.store.conftest import IMPATIENT, QUICK, short_dir, valkey  # noqa: F401  fixtures
 from tests.daemon.store.opened import lease_of, opened
 
@@ -153,3 +154,32 @@ def test_every_failure_of_the_store_has_a_wire_code(error, code):
         raise error
     assert caught.value.code == code
     assert str(error) in caught.value.message
+
+
+def test_a_camera_that_its_worker_could_not_carry_is_refused(valkey):  # noqa: F811
+    """Going by the worker's last heartbeat, with its figures; a worker that says nothing of the kind judges itself."""
+    cost = Cost(step_ms=10, cell_ms=0.5, rule_ms=0)
+    busy = Capacity(
+        cost=cost,
+        loads=(Load(2.0, 200),) * 7,
+        cells=200,
+        slots=16,
+        camera_bytes=1 << 20,
+        max_frames=16,
+        headroom=0.9,
+        min_share=0.5,
+    )
+
+    async def main():
+        async with a_backend(valkey) as backend:
+            await backend.store.heartbeat("w0", {"cameras": 7}, ttl_ms=60_000)
+            await backend.add_camera(GATE)
+            await backend.store.heartbeat("w0", {"capacity": busy.as_map()}, ttl_ms=60_000)
+            with pytest.raises(wire.Limit, match=r"8th camera would run at 1\.\d fps: 7 take \d+ %") as caught:
+                await backend.add_camera(CameraSpec(id="dock", source="synthetic:yard", fps=30))
+            assert caught.value.param == "camera.fps"
+            with pytest.raises(wire.NotFound):
+                await backend.get_camera("dock")
+            await backend.add_camera(CameraSpec(id="dock", source="synthetic:yard", fps=1))
+
+    asyncio.run(main())

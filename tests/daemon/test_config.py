@@ -66,8 +66,8 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
         (b"[rules]\nbudget_tokens = 1\n", "line 2: there is no setting rules.budget_tokens; did you mean 'camera.budg"),
         (b"[camera]\nlag_on = 0.1\nlag_off = 0.2\n", "lag_off (0.2) must be below lag_on (0.1)"),
         (b"[limits]\nretry_failed_s = 61\n", "line 2: limits.retry_failed_s must be a number between 0.001 and 60"),
-        (b"[camera]\ndrop = 'featur'\n", "drop is 'featur'; there are feature, none"),
-        (b"[camera]\npolicy = 'base'\n", "policy is 'base'; there are window"),
+        (b"[camera]\ndrop = 'featur'\n", "drop is 'featur'; there are dtdr, feature, none, pixel"),
+        (b"[camera]\npolicy = 'base'\n", "policy is 'base'; there are merge, retrieve, salience, window"),
         (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 import sys
@@ -104,6 +105,14 @@ def test_a_store_that_is_not_there(folder: Path) -> None:
     assert not finding.ok
     assert "s3cret" not in finding.detail
     assert "redis_url" in finding.advice
+
+
+@pytest.mark.parametrize("model", ["tiny-random", "tiny-random-2.5"])
+def test_a_model_that_loads_tells_its_attention(model: str, folder: Path) -> None:
+    """What was chosen at start, and that random weights mean nothing."""
+    finding = doctor.model(configured(folder, model__name=model))
+    assert finding.ok
+    assert re.search(r"attention (reference|flash-cpu) \(.* on cpu.*\): random weights", finding.detail)
 
 
 @pytest.mark.parametrize("model", ["nowhere/near", "./missing"])

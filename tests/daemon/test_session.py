@@ -38,7 +38,17 @@ class Driver:
     def live(self) -> None:
         self.events += self.session.on_status(CameraState.LIVE, None, self.at_ns)
 
-    def frame(self, p: float | None = None, *, luma=BRIGHT, kept: int = 4, dropped: int = 0, step_s: float = 0.5):
+    def frame(
+        self,
+        p: float | None = None,
+        *,
+        luma=BRIGHT,
+        kept: int = 4,
+        dropped: int = 0,
+        step_s: float = 0.5,
+        encoded: bool = True,
+        key: bool = False,
+    ):
         """One frame, with p for every rule that the session asks to have checked; the check it asked for."""
         self.at_ns += int(step_s * S)
         frame = Frame("dock", self.seq, self.at_ns, self.at_ns, PICTURE, dropped)
@@ -47,7 +57,9 @@ class Driver:
         results = {}
         if check is not None and p is not None and not (check.only_if_changed and kept == 0):
             results = {rule: CheckResult("dock", rule, p, frame.seq, frame.pts_ns) for rule, _ in check.rules}
-        done = FrameResult("dock", frame.seq, frame.pts_ns, 16, kept, (4, 4), b"\xff\xff", 100, 1000)
+        done = FrameResult(
+            "dock", frame.seq, frame.pts_ns, 16, kept, (4, 4), b"\xff\xff", 100, 1000, encoded=encoded, key=key
+        )
         emissions, self.lossy = self.session.on_frame(frame, done, results, self.at_ns + 20 * MS)
         self.events += emissions
         return check
@@ -124,6 +136,9 @@ def test_dropped_frames_make_a_camera_lagging_and_back():
     for _ in range(40):
         driver.frame()
     assert driver.states() == ["live", "lagging", "live"]
+    told = [event.draft.data for event in driver.events if event.draft.kind == "camera.state"]
+    assert told[1]["reason"] == "the engine is slower than its cameras: 1.0 of 2 frames a second are seen"
+    assert told[2]["reason"] is None
 
 
 def test_a_state_is_told_once():
@@ -188,6 +203,26 @@ def test_closing_the_camera_ends_its_alerts():
     assert ended.draft.data["reason"] == "camera removed"
 
 
+def test_a_key_frame_that_was_due_is_no_change():
+    """It is whole whatever it shows: no scene change, no heat; a frame as whole that was not due is both."""
+    told = []
+    for due in (True, False):
+        driver = Driver(RULE)
+        for _ in range(20):
+            driver.frame(kept=0)
+        driver.frame(kept=16, key=due)
+        told.append((driver.session.counters(driver.at_ns)["changes"], len(driver.lossy)))
+    assert told == [(0, 0), (1, 1)]
+
+
+def test_only_encoded_frames_count_as_encoded():
+    driver = Driver()
+    for at in range(10):
+        driver.frame(kept=0, encoded=at % 5 == 0)
+    counters = driver.session.counters(driver.at_ns)
+    assert counters["fps_encoded"] == pytest.approx(counters["fps_seen"] / 5, abs=0.1)
+
+
 def test_lossy_messages_show_heat_and_trace():
     """One heat a frame; one trace for each evaluated rule."""
     driver = Driver(RULE)
@@ -231,3 +266,15 @@ def test_answers_say_how_fresh_they_are(delta, status):
         assert draft.data["frame_ts"] is None
         assert draft.data["citations"] == []
         assert draft.data["reason"]
+
+
+def test_an_answer_cites_what_was_brought_back_too() -> None:
+    """Older stretches first, each as it was."""
+    delta = AnswerDelta(
+        "q_1", "dock", "", AskStatus.COMPLETED, T0, 100, 3, T0 - 9 * S, T0, recalled=((T0 - 90 * S, T0 - 80 * S),)
+    )
+    data = answer_draft(delta, "A truck.", T0 + S, T0 + S, T0 + 2 * S, "e_1").data
+    assert data["citations"] == [
+        {"t0": (T0 - 90 * S) // MS, "t1": (T0 - 80 * S) // MS},
+        {"t0": (T0 - 9 * S) // MS, "t1": T0 // MS},
+    ]

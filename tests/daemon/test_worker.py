@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ from daemon.cameras import RosterSettings
 from daemon.store import Lease, Store
 from daemon.worker import Worker, WorkerSettings, as_jpeg
 from streaming import models
+from streaming.admission import AdmissionSettings, Capacity
 from streaming.clock import SystemClock
 from streaming.engine import Engine, EngineSettings
 from tests.daemon.store.server import Valkey
@@ -192,6 +194,30 @@ def test_questions_are_answered_cancelled_and_refused(valkey, model_dir):
             await bench.store.cancel_ask("q_long")
             assert (await bench.answer("q_long"))["status"] in {"cancelled", "completed"}
             assert await bench.store.pending_asks("yard") == []
+
+    asyncio.run(main())
+
+
+def test_a_camera_that_the_accelerator_cannot_carry_fails_with_the_figures(valkey, model_dir):
+    """Once steps are measured, one camera too many is `failed`; the heartbeat tells it beforehand; alone, it is let in."""
+    admission = AdmissionSettings(headroom=1e-4, min_share=1.0, least_steps=8)  # next to nothing may be used
+    roster = replace(SETTINGS.roster, admission=admission)
+
+    async def main():
+        async with running(valkey, model_dir, YARD, roster=roster) as bench:
+            await bench.state("yard", "live")
+            while Capacity.from_map((await bench.store.workers())["w0"]["capacity"]).cost is None:
+                await asyncio.sleep(0.05)  # between two looks at the heartbeat
+            capacity = Capacity.from_map((await bench.store.workers())["w0"]["capacity"])
+            assert len(capacity.loads) == 1
+            assert capacity.refusal(8) is not None
+            await bench.store.put_camera(GATE)
+            failed = await bench.state("gate", "failed")
+            assert re.match(
+                r"2nd camera would run at 0\.\d fps: 1 take \d+ % of the accelerator", failed.data["reason"]
+            )
+            await bench.store.remove_camera("yard")
+            await bench.state("gate", "live")
 
     asyncio.run(main())
 

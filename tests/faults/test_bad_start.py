@@ -81,7 +81,7 @@ def bad_model(request: pytest.FixtureRequest, whole: Path, folder: Path) -> str:
     ("bad_model", "says"),
     [
         ("missing", "no such folder"),
-        ("unsupported", "family 'llama' is not supported; supported: qwen3_vl"),
+        ("unsupported", "family 'llama' is not supported; supported: qwen2_5_vl, qwen3_vl"),
         ("half downloaded", "model.safetensors is damaged or half downloaded"),
     ],
     indirect=["bad_model"],

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.admission import Cost, Load
 from streaming.scheduler import Scheduler, SchedulerSettings
 from streaming.types import Ask, Frame
 
@@ -41,6 +42,37 @@ def test_no_ready_camera_waits_longer_than_one_round(rounds, max_frames):
         for camera in "abcdefgh":
             waited[camera] = waited[camera] + 1 if camera in ready and camera not in chosen else 0
         assert max(waited.values(), default=0) <= -(-8 // max_frames)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 400), min_size=1),
+    st.floats(0, 300),
+    st.floats(0, 2),
+    st.integers(1, 8),
+)
+def test_a_step_is_kept_short_but_never_empty(cells, step_ms, cell_ms, max_frames):
+    """No more frames than fit into step_ms, but one; and over some rounds, everyone that waits is served."""
+    cost = Cost(step_ms, cell_ms, 0.0)
+    loads = {camera: Load(2.0, count) for camera, count in cells.items()}
+    scheduler = Scheduler(SchedulerSettings(max_frames=max_frames, step_ms=250))
+    served: set[str] = set()
+    for _ in cells:
+        chosen = scheduler.choose(list(cells), cost=cost, loads=loads)
+        assert 1 <= len(chosen) <= max_frames
+        took_ms = step_ms + sum(cost.frame_ms(loads[camera]) for camera in chosen)
+        assert len(chosen) == 1 or took_ms <= 250
+        served |= set(chosen)
+    assert served == set(cells)
+
+
+def test_when_late_every_camera_gets_the_same_rate():
+    """A camera that asks for ten times as much gets no more than the others while these want more than they get."""
+    scheduler = Scheduler(SchedulerSettings(max_frames=16, step_ms=250))
+    loads = {name: Load(2.0, 200) for name in "abcdef"} | {"greedy": Load(20.0, 200)}
+    served = Counter(
+        name for _ in range(70) for name in scheduler.choose(list(loads), cost=Cost(10, 0.5, 0), loads=loads)
+    )
+    assert len(set(served.values())) == 1
 
 
 def test_questions_and_frames_share_every_step():

@@ -18,7 +18,6 @@ from streaming.sources import Limits as SourceLimits
 
 # What configures the command line, the supervisor or the folders, and is no worker's, gateway's or store's own setting.
 ELSEWHERE = {"data.dir", "store.redis_url", "worker.devices", "log.level", "log.format"}
-ONE_KIND = {"camera.policy"}  # there is no other yet
 
 
 def test_the_defaults_are_the_gateways_own() -> None:
@@ -40,7 +39,9 @@ def test_the_defaults_are_the_workers_own() -> None:
     """What a worker decides by itself is the same with an empty configuration; retention and folders are the file's."""
     ours, own = worker_settings(Config()), WorkerSettings()
     same = ("model", "dtype", "outbox")
-    assert ours.engine == dataclasses.replace(own.engine, drop_options=ours.engine.drop_options)
+    assert ours.engine == dataclasses.replace(
+        own.engine, drop_options=ours.engine.drop_options, policy_options=ours.engine.policy_options
+    )
     assert [getattr(ours, name) for name in same] == [getattr(own, name) for name in same]
     assert dataclasses.replace(ours.roster, media_dir=None) == own.roster
 
@@ -60,7 +61,7 @@ def another(value: object) -> object:
             return value * 0.95
         case tuple():
             return ["other"]
-    choices = {"auto": "float16", "always": "everysec", "repeat": "pair", "feature": "none"}
+    choices = {"auto": "float16", "always": "everysec", "repeat": "pair", "pixel+dtdr": "none", "window": "salience"}
     return choices.get(str(value), f"{value}-other")
 
 
@@ -70,7 +71,7 @@ def another(value: object) -> object:
         f"{section.name}.{setting.name}"
         for section in dataclasses.fields(Config)
         for setting in dataclasses.fields(getattr(Config(), section.name))
-        if f"{section.name}.{setting.name}" not in ELSEWHERE | ONE_KIND
+        if f"{section.name}.{setting.name}" not in ELSEWHERE
     ],
 )
 def test_no_setting_is_without_effect(name: str) -> None:
