@@ -199,10 +199,7 @@ class Roster(Mapping[str, Watch]):
     async def _bring_to(self, spec: CameraSpec, rules: list[RuleSpec]) -> None:
         watch = self._watches.get(spec.id)
         if watch is not None and _needs_reopening(watch.spec, spec):
-            await self._stop_capture(watch)
-            await self._on_accelerator(self._memories.close, spec.id)
-            watch.capture = None
-            watch.mailbox = Mailbox()
+            await self._shut(watch)
         if watch is None:
             watch = await self._take_over(spec, rules)
             if watch is None:
@@ -290,14 +287,20 @@ class Roster(Mapping[str, Watch]):
     async def _close(self, camera: str, reason: str, *, for_good: bool) -> None:
         watch = self._watches[camera]
         self._on_gone(camera, reason)
-        await self._stop_capture(watch)
+        await self._shut(watch)
         if for_good:
             for emission in watch.session.close(reason, self._clock.now_ns()):
                 watch.emit(emission)
         del self._watches[camera]
-        if watch.capture is not None:
-            await self._on_accelerator(self._memories.close, camera)
         log.info("camera.closed", camera=camera, reason=reason)
+
+    async def _shut(self, watch: Watch) -> None:
+        """Stop the decoder and give the memory back; a camera that was refused has neither."""
+        await self._stop_capture(watch)
+        if watch.capture is not None:
+            await self._on_accelerator(self._memories.close, watch.spec.id)
+        watch.capture = watch.refusal = None
+        watch.mailbox = Mailbox()
 
     async def _stop_capture(self, watch: Watch) -> None:
         if watch.capture is not None:
@@ -319,4 +322,4 @@ class Roster(Mapping[str, Watch]):
 
 
 def _needs_reopening(old: CameraSpec, new: CameraSpec) -> bool:
-    return (old.source, old.fps, old.model) != (new.source, new.fps, new.model)
+    return (old.source, old.fps, old.model, old.never_drop) != (new.source, new.fps, new.model, new.never_drop)

@@ -230,6 +230,9 @@ def test_a_camera_beyond_the_limit_fails_with_the_figures_and_takes_a_freed_plac
         async with running(valkey, model_dir, YARD, GATE, third) as bench:
             failed = await bench.state("zz", "failed")
             assert "2" in failed.data["reason"]
+            await bench.store.put_camera(
+                CameraSpec(id="zz", source="synthetic:static", fps=4)
+            )  # has no memory to close
             await bench.store.remove_camera("gate")
             await bench.state("zz", "live")
 
