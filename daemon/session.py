@@ -42,8 +42,8 @@ class SessionSettings:
     blind_std: a picture whose luma spread (0..255) stays below this for blind_s is blind; a covered lens or a black
         screen, never a dark scene with any contrast.
     lag_window_s, lag_on, lag_off: a camera is lagging while this share of its sampled frames is dropped unseen.
-    gap_s: a hole between two processed frames is announced when it is longer than this; after a restart of the worker,
-        when it is longer than two sampling periods.
+    gap_s: a hole between two processed frames is announced when it is longer than this and than two sampling periods;
+        after a restart of the worker the two periods are enough.
     """
 
     recheck_s: float = 10.0
@@ -292,7 +292,8 @@ class Session:
         self._memory = (result.memory_tokens, result.memory_bytes)
         self._lag.add(now_ns, good=1, bad=frame.dropped_before)
         restarted, self._restarted = self._restarted, False
-        shortest_s = 2 / self.spec.fps if restarted else self._settings.gap_s
+        periods_s = 2 / self.spec.fps
+        shortest_s = periods_s if restarted else max(periods_s, self._settings.gap_s)
         if self._last_frame_ns is None or frame.pts_ns - self._last_frame_ns <= shortest_s * 1e9:
             return []
         reason = "worker_restart" if restarted else "overload"

@@ -162,6 +162,16 @@ def test_an_interruption_is_a_gap():
     assert gaps == [{"from": before_ns // MS, "to": (before_ns + 60 * S) // MS, "reason": "reconnect"}]
 
 
+def test_a_slow_camera_has_no_gaps_and_a_starved_one_has():
+    """One frame in ten seconds is what a camera of 0.1 fps is asked for; ten seconds at 2 fps are a hole."""
+    for fps, gaps in ((0.1, 0), (2.0, 3)):
+        driver = Driver()
+        driver.session.spec = CameraSpec(id="dock", source="synthetic:yard", fps=fps)
+        for _ in range(4):
+            driver.frame(step_s=10)
+        assert driver.kinds().count("gap") == gaps
+
+
 def test_a_restart_announces_the_unseen_time_and_keeps_the_alert():
     """A new worker's first frame closes the hole, and the alert that the old one opened ends under its own id."""
     driver = Driver(RULE)
