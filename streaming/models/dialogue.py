@@ -15,7 +15,7 @@ SYSTEM = (
     "You watch a live camera. The video is given frame by frame with the time in seconds. "
     "Answer briefly and only from what is seen."
 )
-CHECK = "Look at the most recent frame. {question} Answer with yes or no."
+CHECK = "Look at the most recent frame. Answer with yes or no. {question}"  # the same words first: rules share them
 
 _MARK = "@QUESTION@"
 _YES = ("Yes", "yes", "YES", " Yes", " yes")

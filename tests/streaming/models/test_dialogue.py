@@ -32,7 +32,7 @@ def test_head_and_question_make_the_chat_template(tiny: VisionLanguageModel, tok
 
 def test_a_rule_is_asked_for_yes_or_no(tiny: VisionLanguageModel, tokenizer: Any) -> None:
     text = tokenizer.decode(tiny.dialogue.check("Is {it} night?"))
-    assert "Look at the most recent frame. Is {it} night? Answer with yes or no.<|im_end|>" in text
+    assert "Look at the most recent frame. Answer with yes or no. Is {it} night?<|im_end|>" in text
 
 
 def test_yes_and_no_are_found_in_the_tokenizer(tiny: VisionLanguageModel, tokenizer: Any) -> None:
