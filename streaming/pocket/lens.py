@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from streaming.types import Image
 
 _GRAINS = 24  # fields of noise that take turns, each shifted anew
-_GRAIN_PIXELS = 4_000_000  # of all fields of a size; of a large picture there are fewer
+_GRAIN_PIXELS = 1_000_000  # of all fields of a size: of a large picture there are fewer
 
 
 @dataclass(frozen=True, slots=True)

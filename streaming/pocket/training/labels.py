@@ -16,10 +16,11 @@ from streaming.pocket.world import World
 
 IGNORED = -100
 SEEN, UNSEEN = 0.5, 0.2  # a thing of which more is visible is there; of which less, not
+_HEADING = {-1: 1, 0: 2, 1: 3}
 _LEAST_PX = 16  # of a cell of 256, that it shows a thing
 
 _FIXTURES = ("door closed", "door open", "lamp off", "lamp on")
-CELL_HEADS = {"kind": 1 + len(KINDS) + len(_FIXTURES), "colour": 1 + len(COLOURS)}
+CELL_HEADS = {"kind": 1 + len(KINDS) + len(_FIXTURES), "colour": 1 + len(COLOURS), "place": 4, "heading": 4}
 SINGLES = (Kind.CAR, Kind.BICYCLE, Kind.DOG, Kind.BAG)  # of which there is at most one
 PICTURE_HEADS = {
     "door": 2,
@@ -36,13 +37,13 @@ PICTURE_HEADS = {
 
 
 def cells(scene: World, t_s: float, grid: tuple[int, int]) -> NDArray[np.int64]:
-    """The thing that takes most of each cell, or the door or the lamp: [h * w, 2], classes of CELL_HEADS, 0 nothing."""
+    """The thing that takes most of each cell, or the door or the lamp: [h * w, heads], classes of CELL_HEADS, 0 nothing."""
     h, w = grid
     owner, present = scene.owners(t_s)
     blocks = owner.reshape(h, owner.shape[0] // h, w, owner.shape[1] // w).transpose(0, 2, 1, 3).reshape(h * w, -1)
     counts = np.stack([(blocks == number).sum(axis=1) for number in range(1, len(present) + 1)] or [np.zeros(h * w)])
     best = counts.argmax(axis=0)
-    found = np.zeros((h * w, 2), np.int64)
+    found = np.zeros((h * w, len(CELL_HEADS)), np.int64)
     layout = scene.script.layout
     fixtures = (
         (layout.door_x, (0.32, 0.42, 0.55), int(scene.script.door_open(t_s))),
@@ -53,7 +54,8 @@ def cells(scene: World, t_s: float, grid: tuple[int, int]) -> NDArray[np.int64]:
             found[int(y * h) * w + int(x * w), 0] = 1 + len(KINDS) + state
     for cell in np.flatnonzero(counts.max(axis=0) >= _LEAST_PX):
         thing = present[best[cell]]
-        found[cell] = 1 + KINDS.index(thing.kind), 1 + COLOURS.index(thing.colour)
+        x, _, heading, _ = thing.at(scene.script.at(t_s))
+        found[cell] = 1 + KINDS.index(thing.kind), 1 + COLOURS.index(thing.colour), place(x), _HEADING[heading]
     return found
 
 
@@ -89,4 +91,4 @@ def _describe(found: dict[str, int], name: str, seen: Sequence[Sighting]) -> Non
     found[f"{name}_colour"] = 0 if one is None else 1 + COLOURS.index(one.colour)
     found[f"{name}_place"] = 0 if one is None else place(one.x)
     if f"{name}_heading" in found:
-        found[f"{name}_heading"] = 0 if one is None else (2, 1, 3)[one.heading + 1]
+        found[f"{name}_heading"] = 0 if one is None else _HEADING[one.heading]

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 WARMUP = 0.03
+_KEEP = 0.99  # of the running mean, a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Stage:
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         self.steps += 1
-        keep = min(0.999, self.steps / (self.steps + 20))
+        keep = min(_KEEP, self.steps / (self.steps + 20))
         with torch.no_grad():
             for name, module in self._modules.items():
                 mean = self._means[name]

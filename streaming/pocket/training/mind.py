@@ -260,7 +260,7 @@ def train(
     *,
     pace: Pace,
     seed: int,
-    size: int = 4,
+    size: int = 2,
     questions: int = 40,
     pool: int = 400,
     limit_s: float = math.inf,
@@ -286,12 +286,13 @@ def train(
     held: list[Recording] = []
     running = Running()
     for share in stage.steps_left(limit_s=limit_s):
-        fresh = record(eyes, random, seconds=_length(share, random))
-        if len(held) >= pool:
-            held[int(random.integers(pool))] = fresh
-        else:
-            held.append(fresh)
-        picked = [fresh, *(held[i] for i in random.integers(len(held), size=size - 1))]
+        if len(held) < _FEW or random.random() < _FRESH:
+            fresh = record(eyes, random, seconds=_length(share, random))
+            if len(held) >= pool:
+                held[int(random.integers(pool))] = fresh
+            else:
+                held.append(fresh)
+        picked = [held[i] for i in random.integers(len(held), size=size)]
         lessons = [teacher.lesson(one, most_rows=_rows(share, random)) for one in picked]
         with torch.autocast(device.type, torch.bfloat16):
             hidden, middle = mind(lessons)
@@ -303,13 +304,14 @@ def train(
             stage.note(**running.rounded())
             mean = np.mean([value for name, value in running.values.items() if name not in ("loss", "told")])
             tell(share, f"mind: loss {running.values['loss']:.3f}, right {mean:.3f}")
-        if stage.steps % 200 == 0:
+        if stage.steps % 100 == 0:
             stage.save()
     stage.save()
     mind.decoder.load_state_dict(stage.mean("decoder"))
 
 
 _EARLY = 0.25
+_FEW, _FRESH = 24, 0.4  # recordings before any is used again; how often a step makes a new one
 
 
 def _length(share: float, random: np.random.Generator) -> float:

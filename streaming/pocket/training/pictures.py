@@ -22,7 +22,7 @@ _LARGE = (448, 336)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """images: uint8 [n, 96, 128, 3]. cells: int64 [n, cells, 2]. pictures: int64 [n, heads]."""
+    """images: uint8 [n, 96, 128, 3]. cells: int64 [n, cells, heads]. pictures: int64 [n, heads]."""
 
     images: NDArray[np.uint8] = field(repr=False)
     cells: NDArray[np.int64] = field(repr=False)
@@ -52,7 +52,7 @@ def any_world(
         gain=float(random.uniform(0.65, 1.25)),
         steps_s=float(random.choice([0.0, 6.0])),
         sway=float(random.choice([0.0, random.uniform(0.0, 0.04)])),
-        quality=int(random.choice([0, random.integers(35, 92)], p=[0.7, 0.3])),
+        quality=int(random.integers(35, 92)) if random.random() < 0.3 else 0,
     )
     pace = tuple(PACES)[int(random.choice(len(PACES), p=list(paces)))]
     return world(seed, seconds=seconds, pace=pace, lens=lens, mirror=bool(random.random() < 0.5))

@@ -25,14 +25,14 @@ class Plan:
     eyes: Pace
     mind: Pace
     pictures: int = 32
-    streams: int = 4
+    streams: int = 2
     questions: int = 40
     recordings: int = 400
 
     @staticmethod
     def of(minutes: float) -> Plan:
         """A plan for so many minutes of computing."""
-        return Plan(Pace(minutes * _EYES, 1.2e-3), Pace(minutes * (1 - _EYES), 1.2e-3))
+        return Plan(Pace(minutes * _EYES, 1.2e-3), Pace(minutes * (1 - _EYES), 2e-3))
 
 
 SMOKE = Plan(Pace(0, 2e-3, steps=6), Pace(0, 2e-3, steps=4), pictures=8, streams=2, questions=6, recordings=4)
