@@ -82,16 +82,34 @@ def render(
 def train(
     out: Annotated[Path, typer.Argument(help="A folder for checkpoints, log and plots; one that exists is resumed.")],
     *,
-    minutes: Annotated[float, typer.Option(help="How long to train.", min=0.1)] = 110.0,
+    minutes: Annotated[float, typer.Option(help="How long to train, over all stretches.", min=0.1)] = 240.0,
+    stretch: Annotated[float | None, typer.Option(help="Stop for now after so many minutes.", min=0.1)] = None,
+    device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, cuda:1.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads: cores that nothing else uses.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = 0,
     smoke: Annotated[bool, typer.Option("--smoke", help="A tiny run that proves the path.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train the pocket model, on a CPU within a night or on a GPU within half an hour; run it again to resume."""
     from streaming.pocket.training import train as training  # noqa: PLC0415  torch: only here
+    from streaming.pocket.training import use_threads  # noqa: PLC0415
 
-    with _bar("training") as tell:
-        written = training(out, minutes=minutes, seed=seed, smoke=smoke, tell=tell)
+    use_threads(threads)
+    try:
+        with _bar("training") as tell:
+            written = training(
+                out,
+                minutes=minutes,
+                seed=seed,
+                smoke=smoke,
+                device=device,
+                stretch_minutes=stretch or float("inf"),
+                tell=tell,
+            )
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename or out}: {str(error.strerror or error).lower()}") from error
+    except RuntimeError as error:  # what torch raises for a device that is not there
+        raise CommandError(f"cannot train on {device}: {str(error).splitlines()[0]}") from error
     terminal = Terminal(as_json)
     if as_json:
         terminal.item({"folder": str(written)})

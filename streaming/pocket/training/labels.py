@@ -37,7 +37,7 @@ PICTURE_HEADS = {
 
 
 def cells(scene: World, t_s: float, grid: tuple[int, int]) -> NDArray[np.int64]:
-    """The thing that takes most of each cell, or the door or the lamp: [h * w, heads], classes of CELL_HEADS, 0 nothing."""
+    """The thing that takes most of each cell, or a fixture: [h * w, heads], classes of CELL_HEADS, 0 nothing."""
     h, w = grid
     owner, present = scene.owners(t_s)
     blocks = owner.reshape(h, owner.shape[0] // h, w, owner.shape[1] // w).transpose(0, 2, 1, 3).reshape(h * w, -1)

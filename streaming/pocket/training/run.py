@@ -10,6 +10,7 @@ import torch
 
 from . import eyes, mind, model
 from .loop import Pace
+from .plots import plot
 
 CHECKPOINT = "checkpoint"
 _EYES = 0.35  # share of the time for the encoder
@@ -41,7 +42,7 @@ SMOKE = Plan(Pace(0, 2e-3, steps=6), Pace(0, 2e-3, steps=4), pictures=8, streams
 def train(
     folder: Path,
     *,
-    minutes: float = 480.0,
+    minutes: float = 240.0,
     seed: int = 0,
     smoke: bool = False,
     device: str = "cpu",
@@ -50,6 +51,8 @@ def train(
 ) -> Path:
     """
     Train a pocket model in `folder`, or go on with it; returns the checkpoint's folder, which is written in any case.
+
+    Besides, the folder holds what is needed to go on (eyes.pt, mind.pt), the logs as JSON lines, and their plots.
 
     minutes: of computing, over all stretches. stretch_minutes: after how many of them to stop for now. smoke: a few
     steps of everything, to prove that it runs. tell: called with the share done and a phrase.
@@ -81,6 +84,8 @@ def train(
             tell=lambda share, said: tell(_EYES + share * (1 - _EYES), said),
         )
     model.save(pocket.to("cpu"), words, folder / CHECKPOINT)
+    for log in folder.glob("*.jsonl"):
+        plot(log)
     tell(1.0, f"written to {folder / CHECKPOINT}")
     return folder / CHECKPOINT
 
