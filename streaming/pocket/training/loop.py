@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 WARMUP = 0.03
+_SHELLS = ("heads", "deep")  # modules that only read out
 _KEEP = 0.99  # of the running mean, a step
 
 
@@ -56,14 +57,13 @@ class Stage:
         self.steps, self.spent_s = 0, 0.0
         folder.mkdir(parents=True, exist_ok=True)
         parameters = [p for module in self._modules.values() for p in module.parameters() if p.requires_grad]
-        matrices = [p for p in parameters if p.ndim > 1]
-        vectors = [p for p in parameters if p.ndim <= 1]
+        matrices = [module.weight for module in self._hidden() if module.weight.requires_grad]
+        others = [p for p in parameters if not any(p is matrix for matrix in matrices)]
         self._parameters = parameters
-        self._optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}],
-            lr=pace.rate,
-            betas=(0.9, 0.98),
-        )
+        self._optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=pace.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=pace.rate, weight_decay=0.01, betas=(0.9, 0.98)),
+        ]
         self._means = {
             name: {key: value.detach().clone() for key, value in module.state_dict().items()}
             for name, module in self._modules.items()
@@ -81,12 +81,14 @@ class Stage:
     def step(self, loss: torch.Tensor) -> None:
         """One update with the schedule's rate."""
         rate = self.pace.at(self.pace.done(self.spent_s, self.steps))
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        for optimiser in self._optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        for optimiser in self._optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self.steps += 1
         keep = min(_KEEP, self.steps / (self.steps + 20))
         with torch.no_grad():
@@ -111,7 +113,7 @@ class Stage:
         state = {
             "modules": {name: module.state_dict() for name, module in self._modules.items()},
             "means": self._means,
-            "optimiser": self._optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
             "steps": self.steps,
             "spent_s": self.spent_s,
         }
@@ -119,12 +121,22 @@ class Stage:
         torch.save(state, half)
         os.replace(half, self._path)  # noqa: PTH105
 
+    def _hidden(self) -> Iterator[nn.Linear]:
+        """The linear layers between the first and the last: what Muon is for."""
+        for name, module in self._modules.items():
+            if name in _SHELLS:
+                continue
+            for part in module.modules():
+                if isinstance(part, nn.Linear):
+                    yield part
+
     def _resume(self) -> None:
         state = torch.load(self._path, weights_only=True, map_location=self._parameters[0].device)
         for name, module in self._modules.items():
             module.load_state_dict(state["modules"][name])
         self._means = state["means"]
-        self._optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self._optimisers, state["optimisers"] or [], strict=False):
+            optimiser.load_state_dict(saved)
         self.steps, self.spent_s = state["steps"], state["spent_s"]
 
 
