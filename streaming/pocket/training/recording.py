@@ -13,6 +13,7 @@ from torch import Tensor
 
 from streaming.pocket.chronicle import Chronicle
 from streaming.pocket.questions import Question, Topic, ask, describe
+from streaming.pocket.seeds import TRAINING_SEEDS
 from streaming.pocket.world import World
 
 from .eyes import Eyes
@@ -47,7 +48,7 @@ class Recording:
 def record(eyes: Eyes, random: np.random.Generator, *, seconds: float) -> Recording:
     """A part of a random scene of up to a minute, sampled at 1 to 4 pictures a second, through `eyes`."""
     fps = float(random.choice([1.0, 2.0, 4.0], p=[0.1, 0.75, 0.15]))
-    scene = any_world(random, int(random.integers(2**30)), seconds=60.0, paces=(0.15, 0.5, 0.35))
+    scene = any_world(random, int(random.integers(TRAINING_SEEDS)), seconds=60.0, paces=(0.15, 0.5, 0.35))
     begin = float(random.uniform(0.0, 60.0 - seconds)) if seconds < 60 else 0.0
     times_s = np.arange(0.0, seconds, 1 / fps)
     images = np.stack([shot(scene, begin + float(t), random, large=0.05) for t in times_s])
