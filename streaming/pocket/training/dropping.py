@@ -10,20 +10,23 @@ from .recording import Recording
 from .shape import CELLS, GRID
 
 Kept = NDArray[np.bool_]  # [n, cells]
+Shown = NDArray[np.bool_]  # [n]
 
 WAYS = {"gate": 0.55, "feature": 0.15, "random": 0.12, "frames": 0.06, "full": 0.12}
 
 
-def drop(recording: Recording, way: str, random: np.random.Generator) -> Kept:
+def drop(recording: Recording, way: str, random: np.random.Generator) -> tuple[Kept, Shown]:
     """
-    Which tokens of a recording are kept; the first picture is, whole.
+    Which tokens of a recording are kept, and behind which pictures the stream tells what there is to see.
+
+    The first picture is kept whole. Where a rule keeps nothing, nothing changed; where chance does, who knows.
 
     way: "gate" as vigild's default (a gate on brightness, then the tokens that are unlike the last kept), "feature" as
     the paper (unlike the picture before), "random" tokens, whole "frames" now and then, or "full".
     """
     n = len(recording)
     if way == "full":
-        return np.ones((n, CELLS), np.bool_)
+        return np.ones((n, CELLS), np.bool_), np.ones(n, np.bool_)
     if way == "frames":
         kept = np.repeat(random.random((n, 1)) < random.uniform(0.1, 0.6), CELLS, axis=1)
     elif way == "random":
@@ -34,10 +37,11 @@ def drop(recording: Recording, way: str, random: np.random.Generator) -> Kept:
         kept = _gated(recording, random)
     if random.random() < 0.6:
         kept[:: int(random.choice([20, 40, 60]))] = True  # key frames
-    if random.random() < 0.15:  # frames lost on the way
+    lossy = random.random() < 0.15
+    if lossy:  # pictures lost on the way
         kept[random.random(n) < random.uniform(0.05, 0.5)] = False
     kept[0] = True
-    return kept
+    return kept, kept.any(axis=1) if lossy or way in ("frames", "random") else np.ones(n, np.bool_)
 
 
 def _unlike_before(recording: Recording, threshold: float) -> Kept:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.pocket.types import COLOURS, KINDS, Kind, Sighting, Truth
+from streaming.pocket.types import COLOURS, KINDS, PALETTE, Kind, Sighting, Truth
 from streaming.pocket.world import World
 
 IGNORED = -100
@@ -33,6 +33,7 @@ PICTURE_HEADS = {
     **{f"{kind}_colour": 1 + len(COLOURS) for kind in SINGLES},
     **{f"{kind}_place": 4 for kind in SINGLES},
     **{f"{kind}_heading": 4 for kind in SINGLES if kind is not Kind.BAG},
+    **{f"person_in_{colour}": 2 for colour in PALETTE[Kind.PERSON]},
 }
 
 
@@ -77,6 +78,8 @@ def picture(truth: Truth) -> NDArray[np.int64]:
     if not unsure:
         found["people"] = len(seen)
         found["at_door"] = int(any(one.at_door for one in seen))
+        for colour in PALETTE[Kind.PERSON]:
+            found[f"person_in_{colour}"] = int(any(one.colour is colour for one in seen))
         if len(seen) < 2:
             _describe(found, "person", seen)
     for kind in SINGLES:

@@ -32,6 +32,7 @@ from .shape import MAX_POSITIONS
 STREAM = "pocket_stream"
 _MIDDLE = 3  # the decoder layer whose output tells what could be asked
 _TOPICS = {Topic.PRESENT: 1.0, Topic.CHANGE: 1.8, Topic.PAST: 1.4}
+_HARD = {"has_colour_person": 3.0, "just": 2.0, "cars": 2.0, "way_person": 1.5}  # how much more often they are asked
 _DESCRIBED = 0.06  # share of the questions that ask for a sentence
 _LONGEST = 5200  # rows of a stream that are trained on
 
@@ -88,15 +89,15 @@ class Teacher:
         self._dialogue = dialogue
         self._random = random
         self._questions = questions
-        self._balance = Balance(random, _TOPICS)
+        self._balance = Balance(random, _TOPICS, _HARD)
         self._writer = Writer(dialogue, video_pad=int(tokenizer.convert_tokens_to_ids(VIDEO_PAD)))
 
     def lesson(self, recording: Recording, *, most_rows: int = _LONGEST) -> Lesson:
         random = self._random
         way = str(random.choice(list(WAYS), p=list(WAYS.values())))
-        kept = drop(recording, way, random)
+        kept, shown = drop(recording, way, random)
         upto = self._fitting(kept, most_rows)
-        chosen = self._balance.choose(recording, self._questions, upto)
+        chosen = self._balance.choose(recording, self._questions, shown[:upto])
         asked, kinds = [], []
         for number, question in chosen:
             text = question.texts[int(random.integers(len(question.texts)))]
@@ -106,7 +107,7 @@ class Teacher:
         for _ in range(max(1, round(_DESCRIBED * self._questions))):
             number = int(random.integers(upto))
             sentence = recording.sentences[number]
-            if sentence is not None:
+            if sentence is not None and shown[number]:
                 asked.append(self._asked(number, DESCRIBE[int(random.integers(len(DESCRIBE)))], sentence))
                 kinds.append("describe")
         times_s, jumps = self._clock(recording.times_s[:upto])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -94,13 +95,20 @@ def _luma(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 class Balance:
     """Chooses questions so that over time each answer of a kind is asked for equally often."""
 
-    def __init__(self, random: np.random.Generator, weights: dict[Topic, float]) -> None:
+    def __init__(
+        self,
+        random: np.random.Generator,
+        weights: Mapping[Topic, float],
+        hard: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """weights: of a topic's kinds. hard: kinds that are asked so many times as often besides."""
         self._random = random
         self._weights = weights
+        self._hard = hard
         self._asked: dict[tuple[str, str], int] = defaultdict(int)
 
-    def choose(self, recording: Recording, count: int, upto: int) -> list[Moment]:
-        """`count` questions behind the pictures before `upto`; fewer where there are none."""
+    def choose(self, recording: Recording, count: int, shown: NDArray[np.bool_]) -> list[Moment]:
+        """`count` questions behind pictures that were `shown`, bool [at most n]; fewer where there are none."""
         kinds = list(recording.moments)
         weight = np.array([self._weight(recording.moments[kind]) for kind in kinds])
         chosen: list[Moment] = []
@@ -110,7 +118,7 @@ class Balance:
             answers = list(by_answer)
             rare = np.array([1.0 / (1.0 + self._asked[kind, answer]) ** 1.5 for answer in answers])
             answer = answers[int(self._random.choice(len(answers), p=rare / rare.sum()))]
-            moment = self._before(by_answer[answer], upto)
+            moment = self._shown(by_answer[answer], shown)
             if moment is not None:
                 self._asked[kind, answer] += 1
                 chosen.append(moment)
@@ -120,11 +128,11 @@ class Balance:
 
     def _weight(self, by_answer: dict[str, list[Moment]]) -> float:
         question = next(iter(by_answer.values()))[0][1]
-        return self._weights[question.topic]
+        return self._weights[question.topic] * self._hard.get(question.kind, 1.0)
 
-    def _before(self, moments: Sequence[Moment], upto: int) -> Moment | None:
-        for _ in range(3):
+    def _shown(self, moments: Sequence[Moment], shown: NDArray[np.bool_]) -> Moment | None:
+        for _ in range(4):
             moment = moments[int(self._random.integers(len(moments)))]
-            if moment[0] < upto:
+            if moment[0] < len(shown) and shown[moment[0]]:
                 return moment
         return None
