@@ -22,9 +22,10 @@ from memory.kernels.reference import Reference
 from memory.kernels.varlen import Varlen
 from memory.types import Compaction
 from streaming import models
+from streaming.checks import bundled
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
-from streaming.models.base import Layout
+from streaming.models.base import Chunk, Layout
 from streaming.models.checkpoint import no_bars
 from streaming.models.patches import normalise, patchify
 from streaming.types import Ask, CameraSettings, Check, Image, StepPlan
@@ -226,6 +227,32 @@ def test_cameras_and_questions_in_one_batch_equal_each_alone(both: Both) -> None
         worst = max(apart(a, b) for a, b in zip(alone.frames, recorder.frames[j::3], strict=True))
         assert worst <= BATCHED * max(1.0, scale)
         assert together[name] == pytest.approx(p, abs=BATCHED)
+
+
+def test_rules_that_share_their_beginning_equal_each_alone(both: Both) -> None:
+    """Every logit of every rule behind what all of them begin with is that of the whole question alone, to 1e-5."""
+    engine, _ = watching(both, walk(6))
+    model, view = both.model, engine._views["yard"]
+    questions = [
+        model.dialogue.check(text) for text in (QUESTION, "Is it night?", "Nobody?", "Is a person there? " * 3)
+    ]
+    (asked,) = bundled(tuple(questions), 1024)
+    assert asked.shared > 5
+    with torch.inference_mode():
+        embeds, pos = model.embed(torch.from_numpy(asked.ids)), np.tile(asked.step + view.kv.cursor, (3, 1))
+        every = tuple(range(len(asked.ids)))
+        chunk = Chunk(embeds, pos, view.kv.tail(), asked.blocks, shared=asked.shared, read=every)
+        together = model.forward([chunk])
+        start = asked.shared
+        for question, length in zip(questions, asked.blocks, strict=True):
+            n, rows = len(question), [*range(asked.shared), *range(start, start + length)]
+            ids = text(view.kv.cursor, view.kv.cursor + n)
+            single = Chunk(model.embed(torch.tensor(question)), ids, view.kv.tail(), (n,), read=tuple(range(n)))
+            want = model.forward([single])
+            assert apart(together[rows], want) <= BATCHED * max(1.0, float(want.abs().max()))
+            start += length
+        some = torch.tensor([*model.dialogue.no, *model.dialogue.yes])
+        assert apart(model.forward([chunk], words=some), together[:, some]) <= BATCHED
 
 
 def test_a_compaction_that_evicts_nothing_changes_no_bit(both: Both) -> None:
