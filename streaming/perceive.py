@@ -162,7 +162,7 @@ class Perception:
             item.view.kv.commit(meta, cursor=end)
             item.view.newest = (item.frame.seq, item.frame.pts_ns)
             if bool(np.any(meta.kind == Kind.KEY)):
-                item.view.saw_whole(item.look.hw, item.frame.pts_ns)
+                item.view.saw_whole(item.look.hw, item.frame.seq, item.frame.pts_ns)
 
     def _chunk(
         self, view: View, code: Encoded, layout: Layout, rows: NDArray[np.bool_], mask: NDArray[np.bool_]

@@ -74,10 +74,11 @@ def _decoder(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.d
         (fresh, (6,)),
         (memories[2].tail(), (3, 1, 4)),
         (asked, (1,)),
+        (memories[2].part(np.arange(1, 120, 3)), (4, 2)),
     ]
     outputs = [
         _layers(kernel, [Work(target, blocks) for target, blocks in chosen], case, random, device=device, dtype=dtype)
-        for chosen in (targets, targets[1:2], targets[4:])
+        for chosen in (targets, targets[1:2], targets[4:5], targets[5:])
     ]
     return [*outputs, pool.keys, pool.values, suffixes.keys, suffixes.values]
 

@@ -34,6 +34,8 @@ from .recorder import Recorder
 from .scenes import frame, visited, walk, yard
 
 QUESTION = "Is a person at the door?"
+LEFT = ((0.0, 0.0), (0.32, 0.0), (0.32, 0.6), (0.0, 0.6))
+DOOR = ((0.45, 0.4), (0.55, 0.4), (0.55, 0.6), (0.45, 0.6))
 EXACT, BATCHED = 1e-4, 1e-5
 KERNELS: dict[str, Kernel] = {"reference": Reference(), "flash-cpu": FlashCpu(), "varlen": Varlen(plain_varlen)}
 
@@ -46,9 +48,20 @@ class Both:
     stock: Any
 
     def one_shot(
-        self, layouts: list[Layout], seen: Seen, *, tail: tuple[int, ...] = (), keep: Tensor | None = None
+        self,
+        layouts: list[Layout],
+        seen: Seen,
+        *,
+        tail: tuple[int, ...] = (),
+        keep: Tensor | None = None,
+        sees: Tensor | None = None,
     ) -> Tensor:
-        """Logits of everything behind the prompt; keep: bool [frames, cells], the cells that are not dropped."""
+        """
+        Logits of everything behind the prompt.
+
+        keep: bool [frames, cells], the cells that are not dropped. sees: likewise, those that the tail may see, with the
+        text of their frames; its other tokens are hidden by the attention's mask.
+        """
         dialogue, stock = self.model.dialogue, self.stock
         start = len(dialogue.head)
         ids = torch.tensor([[*dialogue.head, *(int(i) for layout in layouts for i in layout.ids), *tail]])
@@ -73,6 +86,8 @@ class Both:
             if getattr(features, "deepstack_features", None):
                 deepstack = [joined(layer)[kept] for layer in features.deepstack_features]
                 extra = {"visual_pos_masks": visual[None, rows], "deepstack_visual_embeds": deepstack}
+            if sees is not None:
+                extra["attention_mask"] = blinkers(start, layouts, sees, len(tail))[None, None, rows][..., rows]
             hidden = stock.model.language_model(
                 inputs_embeds=inputs[:, rows], position_ids=torch.from_numpy(pos)[:, None, rows], **extra
             ).last_hidden_state
@@ -147,6 +162,19 @@ def published(
     return layouts, Seen(pixels, torch.tensor([[len(grids), h * merge, w * merge]]), (h, w))
 
 
+def blinkers(start: int, layouts: list[Layout], sees: Tensor, tail: int) -> Tensor:
+    """The additive mask [n, n] of a causal sequence whose last `tail` tokens see certain cells of its frames alone."""
+    shown = [torch.ones(start, dtype=torch.bool)]
+    for layout, cells in zip(layouts, sees, strict=True):
+        rows = torch.from_numpy(~layout.visual) & cells.any()
+        rows[torch.from_numpy(layout.visual)] = cells
+        shown.append(rows)
+    visible = torch.cat([*shown, torch.ones(tail, dtype=torch.bool)])
+    allowed = torch.ones(len(visible), len(visible), dtype=torch.bool).tril()
+    allowed[-tail:] &= visible
+    return torch.zeros(allowed.shape).masked_fill(~allowed, float("-inf"))
+
+
 def apart(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape
     return float((a - b).abs().max())
@@ -163,6 +191,37 @@ def test_frame_by_frame_equals_one_shot(both: Both, pairing: Literal["repeat", "
     assert apart(torch.cat([*recorder.frames, recorder.others[-1]]), want) <= EXACT
     yes, no = (want[-1, list(ids)].logsumexp(0) for ids in (both.model.dialogue.yes, both.model.dialogue.no))
     assert p == pytest.approx(float((yes - no).sigmoid()), abs=EXACT)
+
+
+@pytest.mark.parametrize("drop", ["none", "feature"])
+def test_a_zone_is_the_stock_model_that_sees_nothing_else(both: Both, drop: str) -> None:
+    """Every logit of a rule on a part of the picture, in one forward with a rule on the whole and one on another part."""
+    images = walk(24)
+    recorder = Recorder(both.model)
+    engine = Engine(recorder, settings=EngineSettings(max_cameras=1))
+    engine.open(CameraSettings("yard", drop=drop))
+    kept = [engine.step(StepPlan(frames=(frame("yard", i, image),))).frames[0].kept for i, image in enumerate(images)]
+    recorder.others.clear()
+    names = ("left", "whole", "door")
+    check = Check("yard", tuple((name, QUESTION) for name in names), zones=(("left", LEFT), ("door", DOOR)))
+    engine.step(StepPlan(checks=(check,)))
+    layouts, seen = published(both, images)
+    h, w = seen.hw
+    keep = torch.from_numpy(np.stack([np.unpackbits(np.frombuffer(k, np.uint8), count=h * w) for k in kept])).bool()
+    cells = {"whole": torch.ones(h, w, dtype=torch.bool)} | {
+        name: torch.zeros(h, w).bool() for name in ("left", "door")
+    }
+    cells["left"][:2, :2] = True
+    cells["door"][1, 2 : 3 + (w == 6)] = True
+    tail = both.model.dialogue.check(QUESTION)
+    want = {
+        name: both.one_shot(layouts, seen, tail=tail, keep=keep, sees=keep & cells[name].flatten())[-len(tail) :]
+        for name in names
+    }
+    got = dict(zip(("whole", "left", "door"), recorder.others, strict=True))
+    assert all(apart(got[name], want[name]) <= EXACT for name in names)
+    assert apart(want["left"], want["door"]) > 10 * EXACT
+    assert apart(want["left"], want["whole"]) > 10 * EXACT
 
 
 def test_dropped_tokens_leave_the_kept_ones_exact(both: Both) -> None:
