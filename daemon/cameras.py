@@ -25,13 +25,14 @@ from streaming.sources import Capture, Limits, Status
 from streaming.types import CameraSettings, CameraState
 
 from .outbox import Outbox
-from .placement.rendezvous import owner
+from .placement.serving import Serves, place, refusal, served
 from .session import Emission, OpenAlert, Session, SessionSettings
 from .store import Lease, NotFound, Store
 
 log = structlog.get_logger(__name__)
 
 MS = 1_000_000
+OPENED_WITH = ("source", "fps", "model", "zones", "never_drop", "masks")  # another one of these starts it afresh
 Argument = TypeVar("Argument")
 
 
@@ -129,6 +130,7 @@ class Roster(Mapping[str, Watch]):
         self._new_id = new_id
         self._clock = clock
         self._watches: dict[str, Watch] = {}
+        self._serves: Serves = {worker: model}
         self._lock = asyncio.Lock()
 
     def __getitem__(self, camera: str) -> Watch:
@@ -159,11 +161,11 @@ class Roster(Mapping[str, Watch]):
         """Make what runs here agree with the store. Raises StoreError, having closed nothing, if it is away."""
         async with self._lock:
             specs = {spec.id: spec for spec in await self._store.cameras()}
-            workers = set(await self._store.workers()) | {self._worker}
+            self._serves = served(await self._store.workers()) | {self._worker: self._model}
             rules: dict[str, list[RuleSpec]] = {}
             for rule in await self._store.rules():
                 rules.setdefault(rule.camera, []).append(rule)
-            mine = {camera for camera in specs if owner(camera, workers) == self._worker}
+            mine = {spec.id for spec in specs.values() if place(spec.id, spec.model, self._serves) == self._worker}
             for camera in [camera for camera in self._watches if camera not in mine]:
                 reason = "camera removed" if camera not in specs else "another worker has the camera now"
                 await self._close(camera, reason, for_good=camera not in specs)
@@ -240,7 +242,11 @@ class Roster(Mapping[str, Watch]):
         return watch
 
     async def _start(self, watch: Watch) -> None:
-        """Give the camera memory and start its decoder; without room it stands as `failed` and is tried again."""
+        """
+        Give the camera memory and start its decoder.
+
+        Without room, or with a model that nobody serves, it stands as `failed` and is tried again.
+        """
         settings = self._settings
         spec = watch.spec
         memory = CameraSettings(
@@ -250,16 +256,17 @@ class Roster(Mapping[str, Watch]):
             budget_bytes=settings.budget_bytes,
             drop=settings.drop,
             policy=settings.policy,
+            zones=spec.zones,
             never_drop=spec.never_drop,
         )
-        refusal = self.capacity.refusal(spec.fps)
-        if refusal is None:
+        refused = refusal(spec.model, self._serves.values()) or self.capacity.refusal(spec.fps)
+        if refused is None:
             try:
                 await self._on_accelerator(self._memories.open, memory)
             except StreamingError as error:
-                refusal = str(error)
-        if refusal is not None:
-            watch.refusal = watch.refusal or refusal
+                refused = str(error)
+        if refused is not None:
+            watch.refusal = watch.refusal or refused
             self._on_status(watch, Status(spec.id, CameraState.FAILED, watch.refusal))
             return
         watch.refusal = None
@@ -281,6 +288,7 @@ class Roster(Mapping[str, Watch]):
             clock=self._clock,
             on_status=on_status,
             on_frame=on_frame,
+            masks=spec.masks,
         )
         watch.capture.start()
 
@@ -301,6 +309,7 @@ class Roster(Mapping[str, Watch]):
             await self._on_accelerator(self._memories.close, watch.spec.id)
         watch.capture = watch.refusal = None
         watch.mailbox = Mailbox()
+        watch.session.forget_picture()  # it may show what a mask hides from now on
 
     async def _stop_capture(self, watch: Watch) -> None:
         if watch.capture is not None:
@@ -322,4 +331,4 @@ class Roster(Mapping[str, Watch]):
 
 
 def _needs_reopening(old: CameraSpec, new: CameraSpec) -> bool:
-    return (old.source, old.fps, old.model, old.never_drop) != (new.source, new.fps, new.model, new.never_drop)
+    return any(getattr(old, name) != getattr(new, name) for name in OPENED_WITH)

@@ -97,6 +97,7 @@ class Session:
         self._new_id = new_id
         self._rules: dict[str, RuleState] = {}
         self._recheck = Recheck(settings.recheck_s)
+        self._asked: dict[str, Rule] = {}  # what the newest check asked; a rule may change while it runs
         self._trigger = Trigger(settings.trigger)
         self._lag = Share(settings.lag_window_s, on=settings.lag_on, off=settings.lag_off)
         self._source = CameraState.CONNECTING
@@ -207,10 +208,15 @@ class Session:
         Args: luma: mean and standard deviation of the picture's luma, 0..255.
         """
         self._watch_blindness(frame.pts_ns, luma)
-        rules = tuple((state.rule.id, state.rule.ask) for state in self._rules.values() if state.rule.enabled)
-        if not rules or self._blind:
+        self._asked = {} if self._blind else {r.id: r for r in self._enabled()}
+        if not self._asked:
             return None
-        return Check(self.spec.id, rules, only_if_changed=not self._recheck.due(frame.pts_ns))
+        return Check(
+            self.spec.id,
+            tuple((rule.id, rule.ask) for rule in self._asked.values()),
+            only_if_changed=not self._recheck.due(frame.pts_ns),
+            zones=tuple((rule.id, rule.zone) for rule in self._asked.values() if rule.zone is not None),
+        )
 
     def on_frame(
         self, frame: Frame, result: FrameResult, checks: Mapping[str, CheckResult], now_ns: int
@@ -219,16 +225,18 @@ class Session:
         Take in what the engine made of a frame.
 
         Args:
-            checks: this camera's results of the step by rule; empty when nothing changed, then the last p stands.
+            checks: this camera's results of the step by rule; of a rule without one, since nothing changed of what it
+                looks at, the last p stands.
         Returns: durable events, and lossy messages (`trace`, `heat`).
         """
         out = self._count(frame, result, now_ns)
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
         # a key frame that was due says nothing about what changed
         lossy = self._watch_change(frame, result) if result.paired and not result.key else []
-        if checks:
+        self._counts["checks"] += len(checks)
+        checks = {rule: found for rule, found in checks.items() if self._still_asks(rule)}
+        if checks and all(rule.id in checks for rule in self._enabled()):  # not where a zone saw nothing new
             self._recheck.done(frame.pts_ns)
-            self._counts["checks"] += len(checks)
         for state in self._rules.values():
             fresh = checks.get(state.rule.id)
             p = None if self._blind else fresh.p if fresh else state.p
@@ -243,6 +251,10 @@ class Session:
                 })  # fmt: skip
         self._latency_ms.add((now_ns - frame.seen_ns) / MS)
         return out + self._tell(now_ns), lossy
+
+    def forget_picture(self) -> None:
+        """What was seen last is not to be shown again."""
+        self._last_frame = None
 
     def on_rejected(self, reason: str, now_ns: int) -> list[Emission]:
         """The engine could not use a frame; the camera goes on with the next one."""
@@ -278,6 +290,14 @@ class Session:
 
     # --- private
 
+    def _enabled(self) -> list[Rule]:
+        return [state.rule for state in self._rules.values() if state.rule.enabled]
+
+    def _still_asks(self, rule_id: str) -> bool:
+        """Whether the rule that was checked asks the same of the same part of the picture now."""
+        state, asked = self._rules.get(rule_id), self._asked.get(rule_id)
+        return state is not None and asked is not None and state.rule.enabled and state.rule.asks_like(asked)
+
     def _count(self, frame: Frame, result: FrameResult, now_ns: int) -> list[Emission]:
         counts = self._counts
         counts["frames"] += 1
@@ -308,6 +328,8 @@ class Session:
 
     def _watch_blindness(self, frame_ns: int, luma: tuple[float, float]) -> None:
         if luma[1] >= self._settings.blind_std:
+            if self._blind:
+                self._recheck.hurry()  # no p stands, and what a rule looks at may be as it was before
             self._blind, self._blind_since_ns = False, None
             return
         if self._blind_since_ns is None:

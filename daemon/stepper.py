@@ -158,8 +158,13 @@ class Stepper:
         return {camera: frame for camera, frame in taken if frame is not None}
 
     def _checks(self, frames: Mapping[str, Frame]) -> tuple[Check, ...]:
-        checks = (self._cameras[camera].session.check_for(frame, luma(frame.image)) for camera, frame in frames.items())
-        return tuple(check for check in checks if check is not None)
+        found = []
+        for camera, frame in frames.items():
+            session = self._cameras[camera].session
+            check = session.check_for(frame, luma(frame.image, masks=session.spec.masks))
+            if check is not None:
+                found.append(check)
+        return tuple(found)
 
     def _apply(self, frames: Mapping[str, Frame], result: StepResult) -> None:
         now_ns = self._clock.now_ns()

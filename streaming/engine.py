@@ -27,7 +27,7 @@ from memory.types import TokenMeta
 
 from . import drop
 from .answers import Answers, text_ids
-from .checks import Checks
+from .checks import Checks, due
 from .errors import LimitError, ModelError, StreamingError, UnknownCamera
 from .models.base import Chunk, VisionLanguageModel
 from .perceive import Perception, shape_within
@@ -273,9 +273,9 @@ class Engine:
         began = time.perf_counter()
         self._answers.cancel(plan.cancel)
         frames, failed = self._perception.take(plan.frames, self._views)
-        wrote = {result.camera for result in frames if result.tokens_kept}
-        due = [check for check in plan.checks if not check.only_if_changed or check.camera in wrote]
-        found = self._checks.start(due, self._views)
+        seen = {result.camera: result for result in frames}
+        checks = [due(check, seen.get(check.camera)) for check in plan.checks]
+        found = self._checks.start([check for check in checks if check is not None], self._views)
         advance = [ask for ask in plan.advance if ask not in {new.id for new in plan.start}]
         self._answers.start(plan.start, self._views)
         self._answers.advance(advance, plan.decode_tokens)

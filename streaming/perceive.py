@@ -178,7 +178,7 @@ class Perception:
             item.view.kv.commit(meta, cursor=each.layout.end)
             item.view.newest = (item.frame.seq, item.frame.pts_ns)
             if bool(np.any(meta.kind == Kind.KEY)):
-                item.view.saw_whole(item.look.hw, item.frame.pts_ns)
+                item.view.saw_whole(item.look.hw, item.frame.seq, item.frame.pts_ns)
 
     def _chunks(self, new: Sequence[_New]) -> list[Chunk]:
         """The rows of all cameras, each gathered with the others: a few operations, however many cameras there are."""

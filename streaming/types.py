@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
+Polygon = tuple[tuple[float, float], ...]  # corners (x, y) in 0..1 of the picture's width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class CameraSettings:
         0 bytes is no bound.
     archive_bytes: of the host memory for what policy "retrieve" sends away; 0 is no bound but the engine's.
     drop: rules of streaming/drop, one of each stage, joined by "+".
-    never_drop: polygons of (x, y) in 0..1 whose cells are kept in every frame; each frame is encoded then.
+    zones: polygons outside of which changes do not matter: there, cells are kept of key frames alone; none is
+        everywhere.
+    never_drop: polygons whose cells are kept in every frame; each frame is encoded then.
     """
 
     camera: str
@@ -57,7 +60,8 @@ class CameraSettings:
     budget_tokens: int = 4096
     drop: str = "pixel+dtdr"
     policy: str = "window"
-    never_drop: tuple[tuple[tuple[float, float], ...], ...] = ()
+    zones: tuple[Polygon, ...] = ()
+    never_drop: tuple[Polygon, ...] = ()
     budget_bytes: int = 0
     archive_bytes: int = 0
 
@@ -82,7 +86,7 @@ class Rule:
 
     on, off: probabilities; the alert starts when p >= on for hold_s and ends when p <= off for hold_s; off < on.
     cooldown_s: no new alert within this long of the last delivered `alert.started`.
-    zone: polygon of (x, y) in 0..1, or None for the whole picture.
+    zone: the part of the picture that it looks at, or None for the whole.
     """
 
     id: str
@@ -92,9 +96,13 @@ class Rule:
     off: float = 0.5
     hold_s: float = 1.0
     cooldown_s: float = 30.0
-    zone: tuple[tuple[float, float], ...] | None = None
+    zone: Polygon | None = None
     say: str | None = None
     enabled: bool = True
+
+    def asks_like(self, other: Rule) -> bool:
+        """Whether the p of one is the p of the other."""
+        return (self.ask, self.zone) == (other.ask, other.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +110,16 @@ class Check:
     """
     Evaluate these rules of one camera in one batch, on a fork of its memory as it stands after this step's frames.
 
-    only_if_changed: skip it (no CheckResult) when this step wrote no token to the camera's memory: the model is
-    deterministic, so an unchanged memory gives the same p.
+    zones: by rule id, the polygon of those that look at a part of the picture alone: they read the memory's tokens of
+        the cells that it touches, and no other picture's token.
+    only_if_changed: skip a rule (no CheckResult) when this step wrote no token that it reads to the camera's memory:
+        the model is deterministic, so an unchanged memory gives the same p.
     """
 
     camera: str
     rules: tuple[tuple[str, str], ...]  # (rule id, question)
     only_if_changed: bool = False
+    zones: tuple[tuple[str, Polygon], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,12 @@ def _decoder(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.d
         Work(memories[2].tail(), (3, 1, 4)),
         Work(asked, (1,)),
         Work(memories[3].tail(), (2, 5, 1), shared=6),
+        Work(memories[2].part(np.arange(1, 120, 3)), (4, 2)),
+        Work(memories[3].part(np.arange(0, 61, 4)), (3, 2), shared=4),
     ]
     outputs = [
         _layers(kernel, chosen, case, random, device=device, dtype=dtype)
-        for chosen in (work, work[1:2], work[4:5], work[5:])
+        for chosen in (work, work[1:2], work[4:5], work[5:6], work[6:7], work[7:])
     ]
     return [*outputs, pool.keys, pool.values, suffixes.keys, suffixes.values]
 

@@ -117,8 +117,8 @@ class VarlenBatch:
         self._places = self._new(work, starts)
         self._shared = self._continued(work, starts)
         self._held = [
-            self._sequences(pool, seen, starts, paged=paged and pool.rows % PAGE_ROWS == 0)
-            for pool, seen in _by_pool(work).items()
+            self._sequences(pool, seen, starts, paged=paged and whole and pool.rows % PAGE_ROWS == 0)
+            for (pool, whole), seen in _by_pool(work).items()
         ]
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
@@ -188,6 +188,8 @@ class VarlenBatch:
         found: dict[SlabPool, list[tuple[int, Extent]]] = {}
         for i, each in enumerate(work):
             extent = each.target.held[-1]
+            if extent.only is not None:
+                continue
             found.setdefault(extent.pool, []).append((i, extent))
         places = []
         for pool, seen in found.items():
@@ -226,14 +228,14 @@ class VarlenBatch:
         self, pool: SlabPool, seen: Sequence[tuple[int, int, Extent]], starts: NDArray[np.int64], *, paged: bool
     ) -> _Held:
         """seen: the work's number, its length and the rows of this pool that it sees."""
-        counts, used = [n for _, n, _ in seen], [extent.rows for _, _, extent in seen]
+        counts, used = [n for _, n, _ in seen], [len(extent) for _, _, extent in seen]
         slabs = np.array([extent.slab for _, _, extent in seen], np.int64)
         gathered: dict[str, Tensor] = {}
         if not paged:
             gathered = {
                 "cu_k": self._int32(np.cumsum([0, *used])),
                 "slabs": self._int64(np.repeat(slabs, used)),
-                "rows": self._int64(np.concatenate([np.arange(rows) for rows in used])),
+                "rows": self._int64(np.concatenate([extent.seen for _, _, extent in seen])),
             }
         return _Held(
             pool=pool,
@@ -276,13 +278,13 @@ def can_page(op: Op) -> bool:
     return {"block_table", "seqused_k"} <= set(inspect.signature(op).parameters)
 
 
-def _by_pool(work: Sequence[Work]) -> dict[SlabPool, list[tuple[int, int, Extent]]]:
-    """Who sees held rows of which pool: the work's number, its length, the rows."""
-    found: dict[SlabPool, list[tuple[int, int, Extent]]] = {}
+def _by_pool(work: Sequence[Work]) -> dict[tuple[SlabPool, bool], list[tuple[int, int, Extent]]]:
+    """Who sees held rows of which pool, all of them (True) or chosen ones: the work's number, its length, the rows."""
+    found: dict[tuple[SlabPool, bool], list[tuple[int, int, Extent]]] = {}
     for i, each in enumerate(work):
         for extent in each.target.held:
-            if extent.rows:
-                found.setdefault(extent.pool, []).append((i, len(each), extent))
+            if len(extent):
+                found.setdefault((extent.pool, extent.only is None), []).append((i, len(each), extent))
     return found
 
 

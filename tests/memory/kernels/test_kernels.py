@@ -48,14 +48,15 @@ def test_varlen_equals_the_reference(case: Case, paged: bool) -> None:
 @given(
     held=st.integers(0, 40),
     own=st.one_of(st.none(), st.integers(0, 9)),
+    step=st.integers(1, 5),
     shared=st.integers(1, 9),
     blocks=st.lists(st.integers(1, 9), min_size=1, max_size=5),
     seed=st.integers(0, 99),
 )
 def test_blocks_that_share_their_beginning_equal_each_alone(
-    kernel: Kernel, held: int, own: int | None, shared: int, blocks: list[int], seed: int
+    kernel: Kernel, held: int, own: int | None, step: int, shared: int, blocks: list[int], seed: int
 ) -> None:
-    """Behind a memory or on a fork of it (`own` rows in): fp32 to 1e-5 of the whole question as a single block."""
+    """Behind a memory, a part of it, or on a fork (`own` rows in): fp32 to 1e-5 of the whole question as one block."""
     shape = KVShape(layers=1, kv_heads=2, head_dim=16, dtype=torch.float32, device=CPU)
     random = torch.Generator().manual_seed(seed)
     pools = [SlabPool(shape, slabs=1, rows=256), SlabPool(shape, slabs=1, rows=256)]
@@ -64,7 +65,7 @@ def test_blocks_that_share_their_beginning_equal_each_alone(
         pool.values.normal_(generator=random)
     kv = KV(pools[0], budget=256)
     kv.commit(TokenMeta.prompt(np.zeros((3, held), np.int64)), cursor=held)
-    target: Target = kv.tail()
+    target: Target = kv.tail() if step == 1 else kv.part(np.arange(0, held, step))
     if own is not None:
         target = kv.fork(pools[1])
         target.commit(own)
