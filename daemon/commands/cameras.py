@@ -44,12 +44,13 @@ def add(
     source: Annotated[str, typer.Argument(help="rtsp://… http://… file:clip.mp4 v4l2:/dev/video0 synthetic:yard")],
     *,
     fps: Annotated[float, typer.Option(help="Frames sampled a second.")] = 2.0,
+    notes: Annotated[bool, typer.Option("--notes", help="Write down in a sentence what changes.")] = False,
     url: Url = None,
     token: Token = None,
     as_json: Json = False,
 ) -> None:
     """Add a camera; it is watched from now on, for ever."""
-    spec = CameraSpec(id=camera, source=source, fps=fps)
+    spec = CameraSpec(id=camera, source=source, fps=fps, notes=notes)
     added = talk(url, token, lambda vigil: vigil.add_camera(spec))
     terminal = Terminal(as_json)
     if as_json:
