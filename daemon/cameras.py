@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 MS = 1_000_000
 OPENED_WITH = ("source", "fps", "model", "zones", "never_drop", "masks")  # another one of these starts it afresh
+BEHIND = 8  # events waiting for the store from which no more notes are begun: each holds a whole picture
 Argument = TypeVar("Argument")
 
 
@@ -82,6 +83,11 @@ class Watch:
         self.capture: Capture | None = None
         self.refusal: str | None = None  # why it has no memory yet; the first reason stands while it is refused
         self._outbox = outbox
+
+    @property
+    def behind(self) -> bool:
+        """The store takes events more slowly than they come, or is away."""
+        return len(self._outbox) >= BEHIND
 
     def emit(self, emission: Emission) -> None:
         self._outbox.put(emission, self.lease)
@@ -230,15 +236,24 @@ class Roster(Mapping[str, Watch]):
             for alert in await self._store.open_alerts(spec.id)
         ]
         last_ts = (await self._store.counters(spec.id) or {}).get("last_frame_ts")
+        notes = await self._store.notes(spec.id)
         session = Session(spec, settings=self._settings.session, model=self._model, new_id=self._new_id)
         watch = Watch(spec, lease, session, self._outbox)
         now_ns = self._clock.now_ns()
         emissions = session.set_rules(rules, now_ns)
         session.restore(None if last_ts is None else int(last_ts) * MS, alerts)
+        session.scribe.restore(notes)
         for emission in emissions + session.orphans(alerts, now_ns):
             watch.emit(emission)
         self._watches[spec.id] = watch
-        log.info("camera.owned", camera=spec.id, epoch=lease.epoch, rules=len(rules), open_alerts=len(alerts))
+        log.info(
+            "camera.owned",
+            camera=spec.id,
+            epoch=lease.epoch,
+            rules=len(rules),
+            open_alerts=len(alerts),
+            notes=len(notes),
+        )
         return watch
 
     async def _start(self, watch: Watch) -> None:

@@ -8,16 +8,18 @@ results into durable events and lossy messages. The worker does what it decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from clients.messages import CameraSpec, RuleSpec
 from streaming.admission import Load
+from streaming.past import NoteSettings, Seen, cite
 from streaming.rules import Ended, Recheck, RuleState, Started, Transition
 from streaming.trigger import Trigger, TriggerSettings
 from streaming.types import (
     AnswerDelta,
+    Ask,
     AskStatus,
     CameraState,
     Check,
@@ -25,14 +27,16 @@ from streaming.types import (
     Frame,
     FrameResult,
     Image,
+    Note,
     Rule,
 )
 
 from .meter import Quantiles, Rate, Share
+from .scribe import Scribe, as_citation
 from .store import Draft
 
 MS = 1_000_000
-COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks")
+COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class SessionSettings:
     lag_off: float = 0.1
     gap_s: float = 5.0
     trigger: TriggerSettings = field(default_factory=TriggerSettings)
+    notes: NoteSettings = field(default_factory=NoteSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,9 @@ class Session:
     """
     One camera's state, rules and counters.
 
-    new_id: gives a fresh id for a prefix ("e", "a").
-    model: the model's name, as alerts carry it.
+    new_id: gives a fresh id for a prefix ("e", "a", "n").
+    model: the model's name, as alerts and notes carry it.
+    scribe: its notes. seen: when frames came, between its gaps.
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class Session:
         self._recheck = Recheck(settings.recheck_s)
         self._asked: dict[str, Rule] = {}  # what the newest check asked; a rule may change while it runs
         self._trigger = Trigger(settings.trigger)
+        self.scribe = Scribe(settings.notes)
+        self.seen = Seen()
         self._lag = Share(settings.lag_window_s, on=settings.lag_on, off=settings.lag_off)
         self._source = CameraState.CONNECTING
         self._reason: str | None = None
@@ -180,6 +188,7 @@ class Session:
             from_ns = gap[0] if self._last_frame_ns is None else min(gap[0], self._last_frame_ns)
             reason = "worker_restart" if self._restarted else "reconnect"
             out.append(self._gap(from_ns, gap[1], reason, now_ns))
+            self.seen.cut()
             self._last_frame_ns, self._restarted = gap[1], False
         self._source, self._reason = state, reason
         if state is not CameraState.LIVE:
@@ -233,6 +242,8 @@ class Session:
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
         # a key frame that was due says nothing about what changed
         lossy = self._watch_change(frame, result) if result.paired and not result.key else []
+        if result.paired:
+            self.scribe.shown(frame)
         self._counts["checks"] += len(checks)
         checks = {rule: found for rule, found in checks.items() if self._still_asks(rule)}
         if checks and all(rule.id in checks for rule in self._enabled()):  # not where a zone saw nothing new
@@ -262,6 +273,23 @@ class Session:
         self._reason = reason
         return self._tell(now_ns)
 
+    # --- notes
+
+    def note_due(self, now_ns: int) -> Ask | None:
+        """The question whose answer is a note, where one is due at the newest frame; nothing is noted while blind."""
+        if not self.spec.notes or self._blind:
+            return None
+        return self.scribe.due(self.spec.id, self._new_id("n"), now_ns)
+
+    def on_note(self, delta: AnswerDelta, text: str, now_ns: int) -> list[Emission]:
+        """Take in the end of that question; a note is emitted where something was said and notes are still wanted."""
+        written = self.scribe.written(delta, text, now_ns)
+        if written is None or not self.spec.notes:
+            return []
+        data, image = written
+        self._counts["notes"] += 1
+        return [self._draft("note", data | {"model": self._model}, now_ns, evidence=image)]
+
     # --- numbers
 
     def counters(self, now_ns: int) -> dict[str, Any]:
@@ -285,6 +313,7 @@ class Session:
             "p50_ms": None if p50_ms is None else round(p50_ms, 1),
             "p95_ms": None if p95_ms is None else round(p95_ms, 1),
             "rules": len(self._rules),
+            "notes": counts["notes"],
             "last_frame_ts": None if self._last_frame_ns is None else self._last_frame_ns // MS,
         }
 
@@ -315,7 +344,10 @@ class Session:
         periods_s = 2 / self.spec.fps
         shortest_s = periods_s if restarted else max(periods_s, self._settings.gap_s)
         if self._last_frame_ns is None or frame.pts_ns - self._last_frame_ns <= shortest_s * 1e9:
+            self.seen.add(frame.pts_ns)
             return []
+        self.seen.cut()
+        self.seen.add(frame.pts_ns)
         reason = "worker_restart" if restarted else "overload"
         return [self._gap(self._last_frame_ns, frame.pts_ns, reason, now_ns)]
 
@@ -323,6 +355,7 @@ class Session:
         signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
         self._rho = signal.rho
         self._changes += signal.change
+        self.scribe.heard(signal)
         heat = {"topic": "heat", "camera": self.spec.id, "frame_ts": frame.pts_ns // MS}
         return [heat | {"hw": list(result.hw), "kept": result.kept}]
 
@@ -434,20 +467,32 @@ def as_rule(spec: RuleSpec) -> Rule:
     )
 
 
-def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | None, now_ns: int, event: str) -> Draft:
+def answer_draft(
+    delta: AnswerDelta,
+    text: str,
+    asked_ns: int,
+    first_ns: int | None,
+    now_ns: int,
+    event: str,
+    *,
+    notes: Sequence[Note] = (),
+    seen: Seen | None = None,
+) -> Draft:
     """
     The durable `answer` of a finished ask.
 
     Args:
         text: everything its deltas said.
         asked_ns, first_ns, now_ns: when the client asked, when the first token was there, now.
+        notes: those that stood before the question. seen: when the camera was seen; None takes every span whole.
     """
+    cited = cite(delta, text, now_ns=asked_ns, notes=notes, seen=seen)
     data: dict[str, Any] = {
         "ask": delta.ask,
         "text": text,
         "frame_ts": None if delta.frame_ns is None else delta.frame_ns // MS,
         "age_ms": None if delta.frame_ns is None else max(0, now_ns - delta.frame_ns) // MS,
-        "citations": [],
+        "citations": [as_citation(each) for each in cited.citations],
         "usage": {
             "memory_tokens": delta.memory_tokens,
             "output_tokens": delta.output_tokens,
@@ -456,9 +501,8 @@ def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | N
         },
         "status": str(delta.status),
     }
-    if delta.t0_ns is not None and delta.t1_ns is not None:
-        spans = (*delta.recalled, (delta.t0_ns, delta.t1_ns))
-        data["citations"] = [{"t0": t0_ns // MS, "t1": t1_ns // MS} for t0_ns, t1_ns in spans]
+    if cited.doubtful:
+        data["doubtful"] = list(cited.doubtful)
     if delta.reason is not None:
         data["reason"] = delta.reason
     elif delta.status is AskStatus.UNKNOWN:

@@ -123,14 +123,46 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """
+    One sentence about what a camera saw, written at one of its frames.
+
+    id, seq: of its durable event. t_ns: when its frame was taken, Unix epoch nanoseconds.
+    jpg: wire path of that frame; None where it was not stored.
+    """
+
+    id: str
+    seq: int
+    t_ns: int
+    text: str
+    jpg: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLine:
+    """A note as a question shows it to the model: `t_ns` for the order, `line` with its time in words."""
+
+    t_ns: int
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """One question to one camera, decoded on a fork of its memory."""
+    """
+    One question to one camera, decoded on a fork of its memory.
+
+    asked_ns: Unix epoch nanoseconds, for ttft.
+    notes: what to put before the question, the most fitting first; as many as there is room for are read.
+    background: nobody waits for it; it gives way to frames and to every other question.
+    """
 
     id: str
     camera: str
     text: str
     max_tokens: int = 128
-    asked_ns: int = 0  # Unix epoch ns, for ttft
+    asked_ns: int = 0
+    notes: tuple[NoteLine, ...] = ()
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +244,8 @@ class AnswerDelta:
     text: only whole characters; a split multi-byte character waits for the next delta.
     frame_ns: the newest frame in the fork the answer is made on; t0_ns, t1_ns the span of time its memory holds.
     recalled: stretches of older time (t0_ns, t1_ns) that were brought back from the archive for this question.
+    notes_read: so many of the ask's notes, from the first on, stood before the question.
+    origin_ns: the time from which the model counts its seconds.
     reason: one sentence when status is FAILED or UNKNOWN.
     """
 
@@ -226,6 +260,8 @@ class AnswerDelta:
     t1_ns: int | None = None
     reason: str | None = None
     recalled: tuple[tuple[int, int], ...] = ()
+    notes_read: int = 0
+    origin_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

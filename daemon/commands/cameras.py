@@ -62,6 +62,7 @@ def add(
     mask: Masks = None,
     zone: Zones = None,
     never_drop: NeverDrop = None,
+    notes: Annotated[bool, typer.Option("--notes", help="Write down in a sentence what changes.")] = False,
     url: Url = None,
     token: Token = None,
     as_json: Json = False,
@@ -75,6 +76,7 @@ def add(
         masks=polygons(mask, "--mask"),
         zones=polygons(zone, "--zone"),
         never_drop=polygons(never_drop, "--never-drop"),
+        notes=notes,
     )
     added = talk(url, token, lambda vigil: vigil.add_camera(spec))
     terminal = Terminal(as_json)

@@ -25,10 +25,10 @@ RULE = RuleSpec(id="r_1", camera="dock", ask="is the door open?", hold_s=0, cool
 class Driver:
     """Feeds a session one frame every half second."""
 
-    def __init__(self, *rules: RuleSpec, **settings: float) -> None:
+    def __init__(self, *rules: RuleSpec, notes: bool = False, **settings: float) -> None:
         count = itertools.count(1)
         self.session = Session(
-            CameraSpec(id="dock", source="synthetic:yard"),
+            CameraSpec(id="dock", source="synthetic:yard", notes=notes),
             settings=SessionSettings(**settings),
             model="tiny-random",
             new_id=lambda prefix: f"{prefix}_{next(count)}",
@@ -72,6 +72,7 @@ class Driver:
         )
         emissions, self.lossy = self.session.on_frame(frame, done, results, self.at_ns + 20 * MS)
         self.events += emissions
+        self.noted = self.session.note_due(self.at_ns)
         return check
 
     def kinds(self) -> list[str]:
@@ -346,3 +347,49 @@ def test_an_answer_cites_what_was_brought_back_too() -> None:
         {"t0": (T0 - 90 * S) // MS, "t1": (T0 - 80 * S) // MS},
         {"t0": (T0 - 9 * S) // MS, "t1": T0 // MS},
     ]
+
+
+def test_an_answer_cites_only_what_was_seen() -> None:
+    """A gap inside the memory's span is in no citation; a time that nothing bears out is told as doubtful."""
+    driver = Driver()
+    driver.live()
+    for step_s in (0.5, 0.5, 60.0, 0.5):
+        driver.frame(step_s=step_s)
+    first_ns, last_ns = T0 + S // 2, driver.at_ns
+    delta = AnswerDelta("q_1", "dock", "", AskStatus.COMPLETED, last_ns, 100, 3, first_ns, last_ns)
+    data = answer_draft(delta, "It came 30 s ago.", last_ns, None, last_ns, "e_1", seen=driver.session.seen).data
+    assert data["citations"] == [
+        {"t0": first_ns // MS, "t1": (first_ns + S // 2) // MS},
+        {"t0": (last_ns - S // 2) // MS, "t1": last_ns // MS},
+    ]
+    assert data["doubtful"] == ["30 s ago"]
+
+
+def test_notes_are_only_asked_for_where_they_are_wanted_and_something_is_seen() -> None:
+    """`notes` on the camera, a frame in memory, and no blindness; switched off, the one being written is dropped."""
+    plain = Driver()
+    plain.live()
+    plain.frame()
+    assert plain.noted is None
+    blind = Driver(notes=True, blind_s=0)
+    blind.live()
+    blind.frame(luma=BLACK)
+    assert blind.noted is None
+    driver = Driver(notes=True)
+    driver.live()
+    driver.frame()
+    ask = driver.noted
+    assert ask is not None
+    assert ask.background
+    driver.session.scribe.begun(driver.at_ns)
+    done = AnswerDelta(ask.id, "dock", "", AskStatus.COMPLETED, driver.at_ns, 100, 3)
+    (emission,) = driver.session.on_note(done, "A yard.", driver.at_ns + S)
+    assert emission.draft.kind == "note"
+    assert emission.draft.data["text"] == "A yard."
+    assert emission.draft.data["model"] == "tiny-random"
+    assert emission.evidence is PICTURE
+    assert driver.session.counters(driver.at_ns)["notes"] == 1
+    driver.frame(step_s=400)
+    assert driver.noted is not None
+    driver.session.spec = CameraSpec(id="dock", source="synthetic:yard")
+    assert driver.session.on_note(done, "A yard.", driver.at_ns) == []
