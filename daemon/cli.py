@@ -15,7 +15,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .commands import ask, bench, cameras, children, demo, doctor, events, rules, serve, settings, token, version, watch
+from .commands import (
+    ask,
+    bench,
+    cameras,
+    children,
+    demo,
+    doctor,
+    events,
+    pocket,
+    rules,
+    serve,
+    settings,
+    token,
+    version,
+    watch,
+)
 from .commands.terminal import CommandError, Exit
 from .errors import DaemonError
 
@@ -35,6 +50,7 @@ for each in (serve, demo, doctor, watch, ask, events, bench, settings, version, 
 app.add_typer(cameras.app, name="cameras")
 app.add_typer(rules.app, name="rules")
 app.add_typer(token.app, name="token")
+app.add_typer(pocket.app, name="pocket")
 
 
 def print_version(wanted: bool) -> None:

@@ -1,9 +1,9 @@
 """
 `vigild demo`: the whole daemon on a synthetic camera, shown in a minute, with every part real.
 
-The stand-in model `tiny-random` has random weights: its p moves with the picture but means nothing. So the demo says
-so, watches p for some seconds and places the rule's thresholds among the values it saw; after that the path is the real
-one.
+What is shown depends on the model (see programme.py). The stand-in `tiny-random` has random weights: its p moves with
+the picture but means nothing. So the demo says so, watches p for some seconds and places the rule's thresholds among
+the values it saw; after that the path is the real one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from clients.messages import CameraSpec, RuleSpec
+from clients.messages import RuleSpec
 from clients.sdk import Answer, Vigil, connect
 
 from .bench.form import quantile
@@ -28,14 +27,11 @@ from .commands.telling import style, tell
 from .commands.terminal import CommandError, Terminal
 from .config import Config, load
 from .observe import set_up_logging
+from .programme import CAMERA, Act, Shown, programme
 from .supervisor import serve
 
-CAMERA: Final = CameraSpec(id="yard", source="synthetic:yard", fps=4)
-RULE: Final = RuleSpec(camera=CAMERA.id, ask="Is somebody in the yard?", hold_s=0, cooldown_s=1)
-QUESTIONS: Final = ("What is going on in the yard?", "What colour is the car?", "Who is there?", "Is the door open?")
 TOPICS: Final = ("camera", "alert", "gap", "trace")
-STAND_IN: Final = "tiny-random"
-ENOUGH_ALERTS: Final = 2
+BLIND_BUDGET: Final = 256  # tokens: a memory of seconds, so that a random p follows the picture and not its history
 LOG_LINES: Final = 40
 
 
@@ -71,27 +67,6 @@ class Thresholds:
         return on, off
 
 
-@dataclass(slots=True)
-class Shown:
-    """What there was to see. Times in seconds from the start of the demo."""
-
-    kinds: Counter[str] = field(default_factory=Counter)
-    answer: Answer | None = None
-    live_s: float | None = None
-    first_alert_s: float | None = None
-
-    @property
-    def enough(self) -> bool:
-        return self.kinds["alert.started"] >= ENOUGH_ALERTS and self.answer is not None
-
-    @property
-    def lacking(self) -> str | None:
-        """What should have come and did not."""
-        lacks = [] if self.kinds["alert.started"] else ["alert"]
-        lacks += [] if self.answer is not None else ["answer"]
-        return " and no ".join(lacks) or None
-
-
 def run(terminal: Terminal, *, seconds: float, stay: bool, model: str, port: int) -> None:
     """
     Show it and end; with `stay`, go on until Ctrl-C. Blocks.
@@ -101,6 +76,8 @@ def run(terminal: Terminal, *, seconds: float, stay: bool, model: str, port: int
     """
     with tempfile.TemporaryDirectory(prefix="vg-") as folder:
         flags = {"data.dir": folder, "gateway.port": port, "model.name": model}
+        if programme(model).blind:
+            flags["camera.budget_tokens"] = BLIND_BUDGET
         config = with_free_port(load("demo", flags=flags))
         set_up_logging(level=config.log.level, process="demo")
         with Bars() as bars:
@@ -117,9 +94,13 @@ class Demo:
         self._seconds = seconds
         self._stay = stay
         self._started = time.monotonic()
+        self._wanted = programme(config.model.name)
         self._shown = Shown()
-        self._thresholds = Thresholds() if config.model.name == STAND_IN else None
-        self._placed = self._thresholds is None
+        self._rules: dict[str, RuleSpec] = {}
+        self._acts: dict[str, Act] = {}  # by the rule's id
+        self._thresholds: dict[str, Thresholds] = {}  # of a blind model, by the rule's id
+        self._placed: set[str] = set()
+        self._asked: set[str] = set()
         self._speaking = asyncio.Lock()  # an alert does not break into an answer
 
     async def run(self) -> None:
@@ -159,29 +140,33 @@ class Demo:
         self._terminal.say("that was vigild; run your own with: vigild serve")
 
     async def _watch(self, ready: asyncio.Event) -> None:
-        """Add the camera and the rule, follow what happens, ask; until enough was seen or the time is over."""
+        """Add the camera and the rules, follow what happens, ask; until enough was seen or the time is over."""
         await ready.wait()
         async with connect(self._config.url) as vigil, asyncio.TaskGroup() as group:
             await vigil.add_camera(CAMERA)
-            rule = await vigil.create_rule(RULE)
-            self._terminal.say(f'camera {CAMERA.source}, rule "{RULE.ask}"; the model is loading …', style="dim")
-            asking: asyncio.Task[None] | None = None
+            for act in self._wanted.acts:
+                rule = await vigil.create_rule(act.rule)
+                self._rules[rule.id], self._acts[rule.id] = rule, act
+                if self._wanted.blind:
+                    self._thresholds[rule.id] = Thresholds()
+            asked = ", ".join(f'"{act.ask}"' for act in self._wanted.acts)
+            self._terminal.say(f"camera {CAMERA.source}, rules {asked}; the model is loading …", style="dim")
+            asking: list[asyncio.Task[None]] = []
             async with contextlib.aclosing(vigil.messages(TOPICS, after=0)) as messages:
                 while not self._over:
                     try:
                         message = await asyncio.wait_for(anext(messages), self._left_s)
                     except TimeoutError:
                         break
-                    await self._take(vigil, rule, message)
-                    if self._shown.first_alert_s is not None and asking is None:
-                        asking = group.create_task(self._ask(vigil))
-            if asking is not None:
-                asking.cancel()
+                    questions = await self._take(vigil, message)
+                    asking += [group.create_task(self._ask(vigil, question)) for question in questions]
+            for task in asking:
+                task.cancel()
             await self._report(vigil)
 
     @property
     def _over(self) -> bool:
-        return self._shown.enough and not self._stay
+        return self._shown.enough(self._wanted) and not self._stay
 
     @property
     def _left_s(self) -> float | None:
@@ -193,61 +178,72 @@ class Demo:
     def _now_s(self) -> float:
         return time.monotonic() - self._started
 
-    async def _take(self, vigil: Vigil, rule: RuleSpec, message: Mapping[str, Any]) -> None:
-        kind, shown = message["type"], self._shown
+    async def _take(self, vigil: Vigil, message: Mapping[str, Any]) -> list[str]:
+        """Show what came; returns what is to be asked now."""
+        kind, shown, rule = message["type"], self._shown, str(message.get("rule"))
         if kind == "lagged":  # values of p that nobody waited for
-            return
+            return []
         if kind == "trace":
-            placed = None if self._thresholds is None else self._thresholds.take(message["p"])
-            if placed is not None:
-                await self._place(vigil, rule, *placed)
-            return
-        if kind.startswith("alert."):
-            if not self._placed:
-                return  # the default thresholds mean nothing to random weights
-            if self._thresholds is not None:
-                self._thresholds.crossed()
-        shown.kinds[kind] += 1
+            if rule in self._thresholds and (placed := self._thresholds[rule].take(message["p"])) is not None:
+                await self._place(vigil, self._rules[rule], *placed)
+            return []
+        if kind.startswith("alert.") and rule in self._thresholds:
+            if rule not in self._placed:
+                return []  # the default thresholds mean nothing to random weights
+            self._thresholds[rule].crossed()
         async with self._speaking:
             if self._terminal.json:
                 self._terminal.item(message)
-            self._terminal.say(tell(message), style=style(message))
-        if kind == "alert.started" and shown.first_alert_s is None:
-            shown.first_alert_s = self._now_s()
+            named = {"rule": self._rules[rule].ask} if rule in self._rules else {}
+            self._terminal.say(tell({**message, **named}), style=style(message))
+        if kind == "alert.started":
+            shown.alerts[self._acts[rule].ask] += 1
+            shown.first_alert_s = shown.first_alert_s or self._now_s()
+            return self._next(self._acts[rule].at_start)
+        if kind == "alert.ended":
+            return self._next(self._acts[rule].at_end)
         if kind == "camera.state" and message["state"] == "live" and shown.live_s is None:
             shown.live_s = self._now_s()
-            if self._thresholds is not None:
+            if self._wanted.blind:
                 self._terminal.say(
-                    f"{STAND_IN} has random weights: its p moves with the picture and means nothing. The demo watches "
-                    "p for some seconds and places the thresholds among its values.",
+                    f"{self._config.model.name} has random weights: its p moves with the picture and means nothing. "
+                    "The demo watches p for some seconds and places the thresholds among its values.",
                     style="yellow",
                 )
+        return []
+
+    def _next(self, questions: tuple[str, ...]) -> list[str]:
+        """Those not asked yet; of a blind model one at a time, as long as no answer has words."""
+        new = [question for question in questions if question not in self._asked]
+        if self._wanted.blind:
+            new = [] if self._shown.answers else new[:1]
+        self._asked.update(new)
+        return new
 
     async def _place(self, vigil: Vigil, rule: RuleSpec, on: float, off: float) -> None:
         await vigil.update_rule(rule.id, on=on, off=off)
-        self._placed = True
+        self._placed.add(rule.id)
         self._terminal.say(f"thresholds: an alert begins at p {on:.3f} and ends at {off:.3f}", style="yellow")
 
-    async def _ask(self, vigil: Vigil) -> None:
-        """Ask and show the answer; random weights may end an answer before its first word, then ask something else."""
-        for question in QUESTIONS:
-            async with self._speaking:
-                self._terminal.say(f"asked: {question}", style="bold")
-                asking = await vigil.ask(CAMERA.id, question, max_tokens=24)
-                said = ""
-                async for piece in asking:
-                    self._terminal.piece(piece)
-                    said += piece
-                answer = await asking.answer()
-                self._terminal.piece(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
-                if answer.text.strip():
-                    self._shown.answer = answer
-                    self._conclude(answer)
-                    return
+    async def _ask(self, vigil: Vigil, question: str) -> None:
+        """Ask and show the answer. Random weights may end one before its first word: then the next alert asks again."""
+        async with self._speaking:
+            self._terminal.say(f"asked: {question}", style="bold")
+            asking = await vigil.ask(CAMERA.id, question, max_tokens=24)
+            said = ""
+            async for piece in asking:
+                self._terminal.piece(piece)
+                said += piece
+            answer = await asking.answer()
+            self._terminal.piece(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
+            if answer.text.strip():
+                self._shown.answers.append(answer)
+                self._conclude(question, answer)
 
-    def _conclude(self, answer: Answer) -> None:
+    def _conclude(self, question: str, answer: Answer) -> None:
         if self._terminal.json:
-            self._terminal.item({"type": "answer.done", "ask": answer.ask, "text": answer.text, "usage": answer.usage})
+            told = {"ask": answer.ask, "question": question, "text": answer.text, "usage": answer.usage}
+            self._terminal.item({"type": "answer.done", **told})
         first, tokens = answer.usage.get("ttft_ms"), answer.usage.get("output_tokens")
         self._terminal.say(f"{tokens} tokens, the first after {first} ms", style="dim")
 
@@ -256,8 +252,8 @@ class Demo:
         counters = (await vigil.camera(CAMERA.id)).counters
         shown = self._shown
         summary = {
-            "alerts": shown.kinds["alert.started"],
-            "answers": int(shown.answer is not None),
+            "alerts": shown.alerts.total(),
+            "answers": len(shown.answers),
             "live_after_s": None if shown.live_s is None else round(shown.live_s, 1),
             "first_alert_after_s": None if shown.first_alert_s is None else round(shown.first_alert_s, 1),
             "frames": counters.get("frames"),
@@ -267,4 +263,6 @@ class Demo:
         }
         if self._terminal.json:
             self._terminal.item({"type": "demo", **summary})
+        for ask in shown.silent(self._wanted):
+            self._terminal.say(f'no alert for "{ask}" in time', style="yellow")
         self._terminal.say("  ".join(f"{name} {value}" for name, value in summary.items()), style="bold green")

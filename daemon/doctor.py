@@ -206,10 +206,9 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     except (errors.StreamingError, RuntimeError) as error:
         return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
     took_s = time.perf_counter() - started
-    remark = ""
-    if name in models.built_in() or name.startswith(models.PRESET):
-        remark = ": random weights, every part works but what it says means nothing"
-    return Finding("model", True, f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}{remark}")
+    detail = f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}"
+    remark = models.remark(name)
+    return Finding("model", True, f"{detail}: {remark}" if remark else detail)
 
 
 def source(config: Config, url: str) -> Finding:

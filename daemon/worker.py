@@ -110,6 +110,8 @@ async def run_worker(
                     progress=progress,
                 ),
             )
+            if remark := models.remark(settings.model):
+                log.warning("model.limited", model=settings.model, remark=remark)
             engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
             worker = Worker(
                 settings,

@@ -2,7 +2,9 @@
 The one form of every benchmark: what a suite is given, what it gives back, and how both are shown.
 
 A suite is a module of this folder with a `SUMMARY` line and `def run(options, say) -> Report`; `suites()` finds it by
-its file name. People get a table; `--json` adds one object on the last line, with stable figure names:
+its file name. One that names a `MODEL` measures that one unless another is asked for. One that says `NEEDS_DATA = True`
+runs only by name, on the folder of --data; `all` leaves it out. People get a table; `--json` adds one object on the
+last line, with stable figure names:
 
     {"suite": …, "commit": …, "machine": …, "settings": {…}, "rows": [{…}], "figures": {name: number}}
 """
@@ -43,6 +45,15 @@ class Options:
     device, model: as in the configuration.
     short: a form that ends within a minute on two cores, for `make bench`; the figures keep their names.
     clips: a folder of clips with events.json, for the suites that use real video.
+
+    For the published benchmarks, which need `data`, the folder of their annotations and videos:
+    fps, drops, policy, budget_tokens: how their videos are watched; None or nothing is the default of a camera.
+    skip_missing: leave out the questions of videos that are not there.
+
+    For `accuracy`; 0 or nothing is its own choice:
+    groups, scenes, minutes, size: what is shown: sorts of scenes, how many of each, how long, (width, height) of it.
+    settings, more_settings: the ways of seeing and remembering that are compared, in place of its own and besides.
+    plot: a file for the trade-off as SVG.
     """
 
     seed: int = 0
@@ -50,6 +61,19 @@ class Options:
     model: str = "tiny-random"
     short: bool = False
     clips: Path | None = None
+    data: Path | None = None
+    fps: float | None = None
+    drops: Sequence[str] = ()
+    policy: str | None = None
+    budget_tokens: int | None = None
+    skip_missing: bool = False
+    groups: Sequence[str] = ()
+    scenes: int = 0
+    minutes: float = 0.0
+    size: tuple[int, int] | None = None
+    settings: Sequence[str] = ()
+    more_settings: Sequence[str] = ()
+    plot: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +113,16 @@ def load(name: str) -> Suite:
         raise KeyError(name)
     module: ModuleType = importlib.import_module(f".{name}", __package__)
     return cast("Suite", module)
+
+
+def needs_data(suite: Suite) -> bool:
+    """Whether it measures something that is brought along, so that `all` cannot run it."""
+    return bool(getattr(suite, "NEEDS_DATA", False))
+
+
+def own_model(suite: Suite) -> str:
+    """The model it measures unless another is asked for."""
+    return str(getattr(suite, "MODEL", Options().model))
 
 
 def as_map(suite: str, report: Report) -> dict[str, Any]:

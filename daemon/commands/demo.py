@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
         *,
         stay: Annotated[bool, typer.Option("--stay", help="Go on after the show until Ctrl-C.")] = False,
         seconds: Annotated[float, typer.Option(help="What the show may take.", min=10)] = 60.0,
-        model: Annotated[str, typer.Option(help="A hub id or folder of a checkpoint.")] = "tiny-random",
+        model: Annotated[str, typer.Option(help="A hub id or folder of a checkpoint.")] = "pocket",
         port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
         as_json: Json = False,
     ) -> None:

@@ -2,7 +2,8 @@
 Model families, found by module: `load` takes a name, a hub id or a folder and hands back a ready model.
 
 A module that names a class as `FAMILY` serves the checkpoints of that class's `model_type`; a module with `folder` and
-`NAME` makes a checkpoint of that name in code. Names that begin with `preset:` are shapes with random weights.
+`NAME` has a checkpoint of that name, shipped or made in code, and says in `REMARK` what not to trust it with. Names
+that begin with `preset:` are shapes with random weights.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .presets import PREFIX as PRESET
 
 _Found = tuple[type[VisionLanguageModel], Callable[[], Parts]]  # a family, and what loads its parts
 
-__all__ = ["PRESET", "Progress", "VisionLanguageModel", "built_in", "families", "load", "stock"]
+__all__ = ["PRESET", "Progress", "VisionLanguageModel", "built_in", "families", "load", "remark", "stock"]
 
 
 def load(
@@ -41,7 +42,7 @@ def load(
     A model ready to run on `device`.
 
     Args:
-        name: "tiny-random" and its like, a checkpoint folder, a hub id (downloaded into `cache_dir`), or
+        name: "pocket", "tiny-random" and their like, a checkpoint folder, a hub id (downloaded into `cache_dir`), or
             "preset:qwen3-vl-8b" and its like: random weights of a published shape, for benchmarks.
         dtype: as torch names it ("bfloat16"); None keeps the checkpoint's own.
         progress: called with a phrase and the share done, from this thread or a download thread.
@@ -76,9 +77,17 @@ def families() -> dict[str, type[VisionLanguageModel]]:
     return {family.model_type: family for family in found}
 
 
+def remark(name: str) -> str:
+    """What to know before one trusts an answer of this model; "" where vigild knows nothing against it."""
+    if name.startswith(PRESET):
+        return presets.REMARK
+    found = built_in().get(name)
+    return "" if found is None else str(found.REMARK)
+
+
 @cache
 def built_in() -> dict[str, ModuleType]:
-    """The modules that make a checkpoint in code, by its name."""
+    """The modules that have a checkpoint, by its name."""
     return {module.NAME: module for module in _modules() if hasattr(module, "folder") and hasattr(module, "NAME")}
 
 

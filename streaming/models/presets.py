@@ -24,6 +24,7 @@ from .patches import VisionShape
 from .recipe import SPECIAL, small_tokenizer
 
 PREFIX: Final = "preset:"
+REMARK: Final = "random weights, every part works but what it says means nothing"
 SEED: Final = 1
 FORM = re.compile(r"preset:([a-z0-9.-]+?)(?:/([1-9][0-9]?))?")
 

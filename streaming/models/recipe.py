@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,13 +75,13 @@ def built_once(path: Path, build: Callable[[Path], None]) -> Path:
     return path
 
 
-def write_preprocessor(path: Path, *, patch_px: int, pixels: tuple[int, int]) -> None:
+def write_preprocessor(path: Path, *, patch_px: int, pixels: tuple[int, int], temporal: int = 2) -> None:
     """preprocessor_config.json, with the least and the largest area of a picture."""
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor",
         "size": {"shortest_edge": pixels[0], "longest_edge": pixels[1]},
         "patch_size": patch_px,
-        "temporal_patch_size": 2,
+        "temporal_patch_size": temporal,
         "merge_size": 2,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
@@ -89,17 +89,17 @@ def write_preprocessor(path: Path, *, patch_px: int, pixels: tuple[int, int]) ->
     (path / "preprocessor_config.json").write_text(json.dumps(preprocessor, indent=2) + "\n", encoding="utf-8")
 
 
-def small_tokenizer() -> Qwen2Tokenizer:
-    """A byte-level tokenizer with Qwen's special tokens and chat template, trained on a page of text."""
+def small_tokenizer(text: Sequence[str] = tuple(_TEXT.splitlines()), *, size: int = VOCABULARY) -> Qwen2Tokenizer:
+    """A byte-level tokenizer with Qwen's special tokens and chat template, of at most `size` tokens learnt on `text`."""
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = byte_level
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL),
+        vocab_size=size - len(SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    raw.train_from_iterator(_TEXT.splitlines(), trainer=trainer)
+    raw.train_from_iterator(text, trainer=trainer)
     learned: dict[str, Any] = json.loads(raw.to_str())["model"]
     tokenizer = Qwen2Tokenizer(
         vocab=learned["vocab"],

@@ -18,6 +18,7 @@ from .checkpoint import no_bars
 from .recipe import SPECIAL, built_once, prefer_words, small_tokenizer, stir, write_preprocessor
 
 NAME = "tiny-random"
+REMARK = "random weights, every part works but what it says means nothing"
 VERSION = 1  # raise it when the recipe changes: the folder carries it
 SEED = 1
 

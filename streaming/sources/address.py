@@ -102,3 +102,15 @@ def flag(options: Mapping[str, str], key: str) -> bool:
     if text not in {"0", "1"}:
         raise SourceRefused(f"option {key} must be 0 or 1, not {text!r}")
     return text == "1"
+
+
+def choice(options: Mapping[str, str], key: str, default: str, *, among: Collection[str]) -> str:
+    """
+    One of a few words.
+
+    Raises: SourceRefused: none of them.
+    """
+    text = options.get(key, default)
+    if text not in among:
+        raise SourceRefused(f"option {key} must be one of {', '.join(among)}, not {text!r}")
+    return text

@@ -1,15 +1,16 @@
 """
-`synthetic:yard?fps=10&size=448x336&seed=1`: drawn scenes whose truth is known at every moment, live or as a video file.
+`synthetic:yard?fps=10&size=448x336&seed=1`: scenes of the pocket world, live or as a video file, whose truth is known.
 
-A scene is a pure function of the time since it began, so the same second always shows the same picture.
+`yard` is always the same half minute; `synthetic:pocket?seed=3&pace=busy&lens=noisy&mirror=1` never repeats. A scene is
+a pure function of the time since it began, so the same second always shows the same picture.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,33 +19,30 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image as Pillow
-from PIL import ImageDraw
+
+from streaming.pocket.chapters import CHAPTER_S, Serial
+from streaming.pocket.lens import LENSES, Lens
+from streaming.pocket.script import PACES, Layout, Script, mirrored, yard
+from streaming.pocket.types import Event, Truth
+from streaming.pocket.world import World
 
 from ..clock import NS_PER_S
 from ..types import Image
-from .address import number, parse_local
+from .address import choice, flag, number, parse_local
 from .base import Opening, Picture, Rendered
 from .errors import SourceRefused
 from .timing import Pacer
 
 SCHEMES = ("synthetic",)
 
+YARD_CYCLE_S = 30.0
+COVERED_CYCLE_S = 20.0  # the second half of it is covered
+SHOT_S = 4.0  # from cut to cut
+MAX_SIDE_PX = 2048
+
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """
-    What the picture shows. person, car: horizontal place of its middle, 0..1, or None when absent.
-    shot: counts hard cuts.  covered: the lens shows nothing.
-    """
-
-    person: float | None = None
-    door_open: bool = False
-    lamp_on: bool = False
-    car: float | None = None
-    shot: int = 0
-    covered: bool = False
+_NOISE = Lens(noise=12.0, gain=0.25)
+_ALWAYS = ("fps", "seed", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +50,60 @@ class Scene:
     """
     One scene at one size. `render` allocates uint8 [height, width, 3]; `truth` tells what that picture shows.
 
-    width, height: pixels.  seed: varies noise and textures, never the course of events.
+    Args:
+        name: a key of SCENES.
+        width, height: pixels.
+        seed: varies the noise, of `pocket` the course of events too, of `cuts` the pictures.
+        pace: how much happens in `pocket`, a key of PACES.
+        lens: what the camera does to the picture; None: what belongs to the scene.
+        mirror: left is right.
+    Raises: ValueError: no such scene or pace.
     """
 
     name: str
     width: int = 448
     height: int = 336
     seed: int = 0
-    _ground: Image = field(init=False, repr=False, compare=False)
+    pace: str = "normal"
+    lens: Lens | None = None
+    mirror: bool = False
+    _still: Script = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.name not in SCENES:
             raise ValueError(f"no scene {self.name!r}; there are {', '.join(SCENES)}")
-        object.__setattr__(self, "_ground", _ground(self.width, self.height))
-
-    def truth(self, t_s: float) -> Truth:
-        """What is to be seen `t_s` seconds after the beginning."""
-        return SCENES[self.name].truth(t_s)
+        if self.pace not in PACES:
+            raise ValueError(f"no pace {self.pace!r}; there are {', '.join(PACES)}")
+        script = SCENES[self.name].script()
+        object.__setattr__(self, "_still", mirrored(script) if self.mirror else script)
 
     def render(self, t_s: float) -> Image:
         """The picture `t_s` seconds after the beginning; about 1 ms."""
-        return SCENES[self.name].draw(self, self.truth(t_s), t_s)
+        draw = SCENES[self.name].draw
+        return self.world(t_s).render(t_s) if draw is None else draw(self, t_s)
 
-    @property
-    def ground(self) -> Image:
-        """The empty yard; not to be written to."""
-        return self._ground
+    def truth(self, t_s: float) -> Truth:
+        """What is to be seen `t_s` seconds after the beginning; nothing of the world in `cuts` and under a cover."""
+        return self.world(t_s).truth(t_s)
+
+    def events(self, begin_s: float, end_s: float) -> Iterator[Event]:
+        """What changes from `begin_s` up to, not including, `end_s`; in the order of time."""
+        round_s = CHAPTER_S if self.name == "pocket" else self._still.seconds
+        for index in range(max(0, int(begin_s // round_s) - 1), int(end_s // round_s) + 1):
+            script = self.script(index * round_s)
+            late_s = index * round_s if script.again else 0.0
+            for event in script.events():
+                if begin_s <= event.t_s + late_s < end_s:
+                    yield replace(event, t_s=event.t_s + late_s)
+
+    def script(self, t_s: float) -> Script:
+        """Who comes and goes around that time."""
+        return Serial(self.seed, self.pace, self.mirror).script(t_s) if self.name == "pocket" else self._still
+
+    def world(self, t_s: float) -> World:
+        """The world that is drawn then."""
+        lens = self.lens or SCENES[self.name].lens
+        return World(self.script(t_s), lens, self.width, self.height, self.seed)
 
 
 def render_file(
@@ -90,12 +116,14 @@ def render_file(
     codec: str = "libx264",
     gop: int = 10,
     container_format: str | None = None,
+    told: Callable[[float], None] | None = None,
 ) -> None:
     """
     Write a scene as a video file.
 
     seconds: its length.  start_s: where in the scene it begins.  gop: frames from key frame to key frame.
     codec: any encoder of FFmpeg that takes yuv420p (or mjpeg).  container_format: by the file's name if None.
+    told: called with the time in the scene of every picture written, in seconds.
     """
     rate = Fraction(fps).limit_denominator(1000)
     with av.open(str(path), "w", format=container_format) as container:
@@ -108,8 +136,10 @@ def render_file(
         if codec == "libx264":
             stream.options = {"preset": "veryfast", "tune": "zerolatency"}
         for index in range(round(seconds * fps)):
-            frame = VideoFrame.from_ndarray(scene.render(start_s + index / fps), format="rgb24")
-            container.mux(stream.encode(frame))
+            t_s = start_s + index / fps
+            container.mux(stream.encode(VideoFrame.from_ndarray(scene.render(t_s), format="rgb24")))
+            if told is not None:
+                told(t_s)
         container.mux(stream.encode(None))
 
 
@@ -117,17 +147,23 @@ class SyntheticSource:
     """A scene that plays live, drawn only where a picture is used."""
 
     def __init__(self, url: str, opening: Opening) -> None:
-        local = parse_local(url, known={"fps", "size", "seed"})
+        local = parse_local(url, known={*_ALWAYS, "pace", "lens", "mirror"})
         if local.name not in SCENES:
             raise SourceRefused(f"no synthetic scene {local.name!r}; there are {', '.join(SCENES)}")
-        size = _SIZE.fullmatch(local.options.get("size", "448x336"))
-        if size is None or not (64 <= int(size[1]) <= 4096 and 64 <= int(size[2]) <= 4096):
-            raise SourceRefused(
-                f"option size must look like 448x336, each side 64 to 4096, not {local.options['size']!r}"
-            )
+        takes = (*_ALWAYS, *SCENES[local.name].takes)
+        if idle := sorted(local.options.keys() - takes):
+            raise SourceRefused(f"scene {local.name} takes no option {idle[0]!r}; it takes {', '.join(takes)}")
+        width, height = read_size(local.options.get("size", "448x336"))
         self._fps = number(local.options, "fps", 10.0, least=0.1, most=opening.limits.max_input_fps)
-        seed = int(number(local.options, "seed", 0, least=0, most=2**31))
-        self._scene = Scene(local.name, int(size[1]), int(size[2]), seed)
+        self._scene = Scene(
+            local.name,
+            width,
+            height,
+            seed=int(number(local.options, "seed", 0, least=0, most=2**31)),
+            pace=choice(local.options, "pace", "normal", among=PACES),
+            lens=LENSES[choice(local.options, "lens", "clean", among=LENSES)] if "lens" in local.options else None,
+            mirror=flag(local.options, "mirror"),
+        )
         self._clock = opening.clock
         self._closing = threading.Event()
 
@@ -149,104 +185,52 @@ class SyntheticSource:
 open_url = SyntheticSource
 
 
+def read_size(text: str) -> tuple[int, int]:
+    """(width, height) of "448x336". Raises: SourceRefused: written otherwise, or a side that is not drawn."""
+    size = _SIZE.fullmatch(text)
+    if size is None or not all(64 <= int(side) <= MAX_SIDE_PX for side in size.groups()):
+        raise SourceRefused(f"option size must look like 448x336, each side 64 to {MAX_SIDE_PX}, not {text!r}")
+    return int(size[1]), int(size[2])
+
+
 # --- the scenes -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Play:
-    """truth: time in seconds to what is seen.  draw: that, as a picture."""
+    """
+    script: who comes and goes, unless the scene writes it as it goes. lens: its camera. takes: options of its own.
+    draw: the picture at a time, where it is not the world's.
+    """
 
-    truth: Callable[[float], Truth]
-    draw: Callable[[Scene, Truth, float], Image]
-
-
-YARD_CYCLE_S = 30.0
-_COVERED_CYCLE_S = 20.0
-_SHOT_S = 4.0
-
-
-def _yard_truth(t_s: float) -> Truth:
-    """A person comes from the left (4 s), stands at the door (9 to 14 s), leaves to the right (19 s); then a car."""
-    at_s = t_s % YARD_CYCLE_S
-    person: float | None = None
-    if 4 <= at_s < 9:
-        person = _between(at_s, 4, 9, -0.1, 0.6)
-    elif 9 <= at_s < 14:
-        person = 0.6
-    elif 14 <= at_s < 19:
-        person = _between(at_s, 14, 19, 0.6, 1.1)
-    car = _between(at_s, 20, 25, -0.2, 1.2) if 20 <= at_s < 25 else None
-    return Truth(
-        person=person if person is not None and 0 <= person <= 1 else None,
-        door_open=9.5 <= at_s < 13.5,
-        lamp_on=at_s >= 15,
-        car=car if car is not None and 0 <= car <= 1 else None,
-    )
+    script: Callable[[], Script]
+    lens: Lens = field(default_factory=Lens)
+    takes: tuple[str, ...] = ()
+    draw: Callable[[Scene, float], Image] | None = None
 
 
-def _between(at: float, begin: float, end: float, low: float, high: float) -> float:
-    return low + (high - low) * (at - begin) / (end - begin)
+def _nobody() -> Script:
+    return Script(YARD_CYCLE_S, Layout(), (), again=True)
 
 
-def _draw_yard(scene: Scene, truth: Truth, _t_s: float) -> Image:
-    width, height = scene.width, scene.height
-    canvas = Pillow.fromarray(scene.ground)
-    draw = ImageDraw.Draw(canvas)
-    draw.rectangle(_box(scene, 0.56, 0.30, 0.66, 0.62), fill=(25, 20, 18) if truth.door_open else (110, 62, 35))
-    draw.ellipse(_box(scene, 0.20, 0.12, 0.25, 0.19), fill=(255, 236, 150) if truth.lamp_on else (70, 70, 70))
-    if truth.car is not None:
-        draw.rectangle(_box(scene, truth.car - 0.13, 0.82, truth.car + 0.13, 0.93), fill=(190, 30, 35))
-        draw.rectangle(_box(scene, truth.car - 0.07, 0.76, truth.car + 0.07, 0.83), fill=(150, 190, 210))
-        for wheel in (-0.08, 0.08):
-            draw.ellipse(
-                _box(scene, truth.car + wheel - 0.025, 0.90, truth.car + wheel + 0.025, 0.96), fill=(15, 15, 15)
-            )
-    if truth.person is not None:
-        head = min(width, height) * 0.035
-        x, y = truth.person * width, 0.40 * height
-        draw.ellipse((x - head, y - head, x + head, y + head), fill=(224, 172, 140))
-        draw.rectangle(_box(scene, truth.person - 0.03, 0.44, truth.person + 0.03, 0.58), fill=(30, 60, 170))
-        draw.rectangle(_box(scene, truth.person - 0.025, 0.58, truth.person + 0.025, 0.72), fill=(40, 40, 50))
-    return np.array(canvas)
-
-
-def _box(scene: Scene, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-    return x0 * scene.width, y0 * scene.height, x1 * scene.width, y1 * scene.height
-
-
-def _ground(width: int, height: int) -> Image:
-    """Sky over a wall over a yard over a road, with a fixed texture so that an encoder has something to hold on to."""
-    canvas = Pillow.new("RGB", (width, height), (150, 180, 205))
-    draw = ImageDraw.Draw(canvas)
-    draw.rectangle((0, 0.22 * height, width, 0.62 * height), fill=(178, 160, 140))
-    draw.rectangle((0, 0.62 * height, width, 0.75 * height), fill=(120, 135, 95))
-    draw.rectangle((0, 0.75 * height, width, height), fill=(85, 85, 88))
-    for x in np.arange(0.05, 1.0, 0.2):
-        draw.rectangle((x * width, 0.86 * height, (x + 0.1) * width, 0.875 * height), fill=(215, 215, 205))
-    draw.rectangle((0.22 * width, 0.18 * height, 0.23 * width, 0.75 * height), fill=(60, 60, 60))
-    grain = np.random.default_rng(7).normal(0, 3, (height, width, 1))
-    return np.clip(np.asarray(canvas) + grain, 0, 255).astype(np.uint8)
-
-
-def _draw_noise(scene: Scene, _truth: Truth, t_s: float) -> Image:
-    grain = np.random.default_rng((scene.seed, round(t_s * 1000))).normal(0, 12, scene.ground.shape)
-    return np.clip(scene.ground * 0.25 + grain, 0, 255).astype(np.uint8)
-
-
-def _draw_cut(scene: Scene, truth: Truth, _t_s: float) -> Image:
-    random = np.random.default_rng((scene.seed, truth.shot))
+def _cut(scene: Scene, t_s: float) -> Image:
+    """Another picture from shot to shot; none has anything in common with the one before."""
+    random = np.random.default_rng((scene.seed, int(t_s // SHOT_S)))
     tiles = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return np.array(Pillow.fromarray(tiles).resize((scene.width, scene.height), Pillow.Resampling.BICUBIC))
 
 
-def _draw_covered(scene: Scene, truth: Truth, _t_s: float) -> Image:
-    return np.full_like(scene.ground, 6) if truth.covered else scene.ground.copy()
+def _covered(scene: Scene, t_s: float) -> Image:
+    if t_s % COVERED_CYCLE_S >= COVERED_CYCLE_S / 2:
+        return np.full((scene.height, scene.width, 3), 6, np.uint8)
+    return scene.world(t_s).render(t_s)
 
 
 SCENES: Mapping[str, _Play] = {
-    "yard": _Play(_yard_truth, _draw_yard),
-    "static": _Play(lambda _t_s: Truth(), lambda scene, _truth, _t_s: scene.ground.copy()),
-    "noise": _Play(lambda _t_s: Truth(), _draw_noise),
-    "cuts": _Play(lambda t_s: Truth(shot=int(t_s // _SHOT_S)), _draw_cut),
-    "covered": _Play(lambda t_s: Truth(covered=t_s % _COVERED_CYCLE_S >= _COVERED_CYCLE_S / 2), _draw_covered),
+    "yard": _Play(yard, takes=("lens", "mirror")),
+    "pocket": _Play(_nobody, takes=("pace", "lens", "mirror")),
+    "static": _Play(_nobody, takes=("lens", "mirror")),
+    "noise": _Play(_nobody, lens=_NOISE),
+    "cuts": _Play(_nobody, draw=_cut),
+    "covered": _Play(_nobody, draw=_covered),
 }

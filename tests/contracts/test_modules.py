@@ -75,7 +75,10 @@ def test_families_and_built_in_models_are_found() -> None:
     """By the checkpoints' `model_type`, and by name."""
     assert all(family.model_type == model_type for model_type, family in models.families().items())
     assert set(models.families()) >= {"qwen2_5_vl", "qwen3_vl"}
-    assert set(models.built_in()) >= {"tiny-random", "tiny-random-2.5"}
+    assert set(models.built_in()) >= {"pocket", "tiny-random", "tiny-random-2.5"}
+    assert all(models.remark(name) for name in models.built_in()), "none of them knows the world"
+    assert "random weights" in models.remark("preset:qwen3-vl-2b")
+    assert models.remark("Qwen/Qwen3-VL-2B-Instruct") == ""
 
 
 @pytest.mark.parametrize("name", sorted(models.built_in()))

@@ -39,6 +39,7 @@ COMMANDS = {
     "bench",
     "config",
     "version",
+    "pocket",
 }
 
 
@@ -100,7 +101,7 @@ def test_help_names_every_command(vigild: Run) -> None:
     assert not listed & {"worker", "gateway"}
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS - {"cameras", "rules", "token"}))
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"cameras", "rules", "token", "pocket"}))
 def test_every_command_speaks_json(vigild: Run, command: str) -> None:
     """`--json` is everywhere."""
     assert "--json" in vigild(command, "--help").out
@@ -110,7 +111,8 @@ def test_every_command_speaks_json(vigild: Run, command: str) -> None:
     "command",
     [f"cameras {verb}" for verb in ("list", "add", "show", "remove")]
     + [f"rules {verb}" for verb in ("list", "add", "set", "remove")]
-    + [f"token {verb}" for verb in ("create", "list", "revoke")],
+    + [f"token {verb}" for verb in ("create", "list", "revoke")]
+    + [f"pocket {verb}" for verb in ("render", "train")],
 )
 def test_every_subcommand_speaks_json(vigild: Run, command: str) -> None:
     """`--json` is everywhere."""

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.demo import Shown, Thresholds
+from daemon.demo import Thresholds
+from daemon.programme import YARD
 from tests.peers.daemon import ROOT
 
 
@@ -54,19 +55,10 @@ def test_placed_thresholds_are_never_crossed_over(values: list[float]) -> None:
         assert 0 <= off < on <= 1
 
 
-def test_what_is_lacking_is_named() -> None:
-    """No alert, no answer, or both."""
-    shown = Shown()
-    assert shown.lacking == "alert and no answer"
-    shown.kinds["alert.started"] += 1
-    assert shown.lacking == "answer"
-
-
-@pytest.mark.slow
-def test_the_demo_shows_alerts_and_an_answer() -> None:
-    """`vigild demo` ends by itself with status 0, having shown a live camera, alerts with evidence and an answer."""
+def demo(*arguments: str) -> list[dict[str, object]]:
+    """What `vigild demo --json` shows, having ended by itself with status 0."""
     done = subprocess.run(
-        [sys.executable, "-m", "daemon", "demo", "--seconds", "80", "--json"],
+        [sys.executable, "-m", "daemon", "demo", "--seconds", "80", "--json", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -76,8 +68,29 @@ def test_the_demo_shows_alerts_and_an_answer() -> None:
     assert done.returncode == 0, done.stderr
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert any(item["type"] == "camera.state" and item["state"] == "live" for item in shown)
-    alert = next(item for item in shown if item["type"] == "alert.started")
-    assert alert["evidence"]["jpg"].startswith("/v1/evidence/e_")
+    for alert in (item for item in shown if item["type"] == "alert.started"):
+        assert alert["evidence"]["jpg"].startswith("/v1/evidence/e_")
     assert shown[-1]["type"] == "demo"
+    return shown
+
+
+@pytest.mark.slow
+def test_the_demo_sees_the_yard_and_answers_truly() -> None:
+    """`vigild demo`: an alert of every rule, and true answers about the person, the door and the car."""
+    shown = demo()
+    said = {item["question"]: str(item["text"]).strip() for item in shown if item["type"] == "answer.done"}
+    assert said == {
+        "What colour does the person wear?": "blue",
+        "Is the door open?": "No",
+        "What colour is the car?": "red",
+        "What was the first vehicle?": "a red car",
+    }
+    assert shown[-1]["alerts"] >= len(YARD.acts)
+
+
+@pytest.mark.slow
+def test_the_demo_goes_the_whole_path_with_random_weights() -> None:
+    """Thresholds are placed among the values of p; alerts and one answer come."""
+    shown = demo("--model", "tiny-random")
     assert shown[-1]["alerts"] >= 1
     assert shown[-1]["answers"] == 1

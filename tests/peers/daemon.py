@@ -51,6 +51,7 @@ class Daemon:
         env = os.environ | {
             "VIGILD_DATA__DIR": str(self.data_dir),
             "VIGILD_GATEWAY__PORT": str(self.port),
+            "VIGILD_MODEL__NAME": "tiny-random",  # quick, and its p moves with every picture
             "OMP_NUM_THREADS": "1",
             **self._env,
         }

@@ -33,7 +33,7 @@ from streaming.sources import Limits, SourceRefused, open_source
         ("synthetic:nowhere", "no synthetic scene 'nowhere'; there are yard"),
         ("synthetic:yard?fps=0", "fps must be a number from 0.1"),
         ("synthetic:yard?fps=nan", "fps must be a number from 0.1"),
-        ("synthetic:yard?size=16384x16384", "each side 64 to 4096"),
+        ("synthetic:yard?size=16384x16384", "each side 64 to 2048"),
         ("v4l2:/etc/passwd", "is no video device"),
         ("v4l2:/dev/../etc/passwd", "is no video device"),
         ("v4l2:/dev/video0?size=16384x16384", "16384x16384; the limit is"),
