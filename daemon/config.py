@@ -79,7 +79,7 @@ class Worker:
 class Model:
     """Which vision-language model watches."""
 
-    name: str = "tiny-random"
+    name: str = "pocket"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
