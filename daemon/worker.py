@@ -55,7 +55,7 @@ class WorkerSettings:
     drain_s: what a stop may take to deliver what is queued.
     """
 
-    model: str = "tiny-random"
+    model: str = "pocket"
     dtype: torch.dtype | None = None
     stats_s: float = 1.0
     preview_px: int = 480

@@ -338,9 +338,6 @@ def test_a_session_at_the_command_line(talk: Run) -> None:
     added = talk("cameras", "add", "dock", "synthetic:yard", "--fps", "4", "--model", "tiny-random", *masks, "--json")
     assert (added.items[0]["id"], added.items[0]["model"]) == ("dock", "tiny-random")
     assert [len(mask) for mask in added.items[0]["masks"]] == [3, 4]
-    unserved = talk("cameras", "add", "gate", "synthetic:yard", "--model", "qwen", "--json")
-    assert unserved.status == Exit.FAILED
-    assert json.loads(unserved.err)["error"]["code"] == "unsupported"
     again = talk("cameras", "add", "dock", "synthetic:yard", "--json")
     assert again.status == Exit.FAILED
     assert json.loads(again.err)["error"]["code"] == "conflict"
@@ -348,7 +345,10 @@ def test_a_session_at_the_command_line(talk: Run) -> None:
     watched = talk("watch", "dock", "Is it day?", "--on", "0.001", "--off", "0", "--hold", "0", "--once", "--json")
     assert watched.status == 0
     assert watched.items[-1]["type"] == "alert.started"
-    assert {"camera.state", "trace"} <= {item["type"] for item in watched.items}
+    assert "trace" in {item["type"] for item in watched.items}
+    unserved = talk("cameras", "add", "gate", "synthetic:yard", "--model", "qwen", "--json")
+    assert unserved.status == Exit.FAILED
+    assert json.loads(unserved.err)["error"]["code"] == "unsupported"
     assert talk("rules", "--json").items == []  # it went with the watching
 
     (rule,) = talk("rules", "add", "dock", "Is it night?", "--zone", "0,0 1,0 1,1", "--say", "dark", "--json").items
