@@ -26,6 +26,7 @@ CREDENTIAL_FIELD: Final = re.compile(
 )
 MAX_QUESTION_CHARS: Final = 2000
 MAX_SOURCE_CHARS: Final = 2000
+MAX_MODEL_CHARS: Final = 500
 MAX_ZONES: Final = 32
 MAX_POINTS: Final = 64
 
@@ -54,7 +55,9 @@ class CameraSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
 
     source: a URL of one of SOURCE_SCHEMES; credentials inside it are write-only (see `redacted`).
     fps: frames sampled a second, 0.1 to 30.
-    zones, never_drop, masks: polygons of (x, y) in 0..1.
+    model: the one it is watched with, where workers serve different ones; None is any.
+    zones, never_drop, masks: polygons of (x, y) in 0..1: outside of which changes do not matter; whose parts of every
+        frame are kept; which are painted over before anything looks at a picture.
     """
 
     id: str
@@ -71,12 +74,14 @@ class CameraSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
         check_id(self.id, "camera.id")
         check_source(self.source)
         check_number(self.fps, "camera.fps", 0.1, 30)
+        if self.model is not None and not 1 <= len(self.model) <= MAX_MODEL_CHARS:
+            raise Invalid(f"camera.model must have 1 to {MAX_MODEL_CHARS} characters, or be left out", "camera.model")
         for name in ("zones", "never_drop", "masks"):
             zones = cast("tuple[Zone, ...]", getattr(self, name))
             if len(zones) > MAX_ZONES:
                 raise Invalid(f"camera.{name} has {len(zones)} polygons; at most {MAX_ZONES}", f"camera.{name}")
-            for zone in zones:
-                check_zone(zone, f"camera.{name}")
+            for at, zone in enumerate(zones):
+                check_zone(zone, f"camera.{name}", f"camera.{name}[{at}]")
         return self
 
 
@@ -202,12 +207,27 @@ def check_number(value: float, param: str, low: float, high: float) -> None:
         raise Invalid(f"{param} must be between {low:g} and {high:g}; got {value:g}", param)
 
 
-def check_zone(zone: Zone, param: str) -> None:
+def check_zone(zone: Zone, param: str, name: str | None = None) -> None:
+    """name: what the sentence calls the polygon, where `param` holds several."""
+    name = name or param
     if not 3 <= len(zone) <= MAX_POINTS:
-        raise Invalid(f"{param} must have 3 to {MAX_POINTS} points; got {len(zone)}", param)
+        raise Invalid(f"{name} must have 3 to {MAX_POINTS} points; got {len(zone)}", param)
     for x, y in zone:
-        if not (0 <= x <= 1 and 0 <= y <= 1):
-            raise Invalid(f"{param} has the point ({x:g}, {y:g}); x and y must lie in 0..1", param)
+        if not (0 <= x <= 1 and 0 <= y <= 1):  # nor where it is no number
+            raise Invalid(
+                f"{name} has the point ({x:g}, {y:g}); x and y must lie in 0..1, from the top left corner",
+                param,
+            )
+    if flat(zone):
+        raise Invalid(f"{name} encloses nothing: its points lie on one line", param)
+
+
+def flat(zone: Zone) -> bool:
+    """Whether all corners of a polygon lie on one line, as near as a picture can tell."""
+    x0, y0 = zone[0]
+    x1, y1 = max(zone, key=lambda corner: math.dist(corner, zone[0]))
+    length = math.dist((x0, y0), (x1, y1))
+    return all(abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) <= 1e-6 * length for x, y in zone)
 
 
 def check_source(source: str) -> None:

@@ -42,7 +42,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     status: completed, cancelled, failed or unknown; reason: one sentence for the last two.
     frame_ts: Unix epoch ms of the newest frame it rests on, age_ms its age then.
-    citations: stretches of time [{"t0": ms, "t1": ms}].
+    citations: what it rests on, each a time at which the camera was seen: {"t0": ms, "t1": ms}, with `note`, `text` and
+        perhaps `evidence` where it is the frame of a note.
+    doubtful: times in its words that nothing bears out.
     """
 
     ask: str
@@ -52,6 +54,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     frame_ts: int | None = None
     age_ms: int | None = None
     citations: list[dict[str, Any]] = []
+    doubtful: list[str] = []
     usage: dict[str, Any] = {}
     reason: str | None = None
 
@@ -202,6 +205,10 @@ class Vigil:
             "events.list", **{name: value for name, value in wanted.items() if value is not None}
         )
         return [event_in(message) for message in reply["events"]]
+
+    async def notes(self, camera: str | None = None, *, limit: int = 100) -> list[Event]:
+        """The newest notes, of one camera or of all, oldest first; for those to come see `events(("note",))`."""
+        return await self.history(camera=camera, kind="note", limit=limit)
 
     async def events(
         self,

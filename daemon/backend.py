@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from clients.messages import CameraSpec, Event, RuleSpec, updated
 from clients.service import new_id
 from streaming.admission import Capacity
 
-from .placement.rendezvous import owner
+from .placement.serving import place, refusal, served
 from .store import (
     Evidence,
     Exists,
@@ -63,7 +63,10 @@ class StoreBackend:
 
     async def update_camera(self, camera: str, changes: dict[str, Any]) -> CameraView:
         with told():
-            spec = updated(await self.store.camera(camera), changes)
+            old = await self.store.camera(camera)
+            spec = updated(old, changes)
+            if spec.model != old.model:
+                check_model(spec, await self.store.workers())
             await self.store.put_camera(spec, expect="existing")
             log.info("camera.updated", camera=camera)
             return await self._view(spec)
@@ -90,12 +93,13 @@ class StoreBackend:
         workers = await self.store.workers()
         if not workers:
             return
+        check_model(spec, workers)
         try:
-            capacity = Capacity.from_map(workers[owner(spec.id, workers)]["capacity"])
+            capacity = Capacity.from_map(workers[place(spec.id, spec.model, served(workers))]["capacity"])
         except (KeyError, TypeError, ValueError):  # a worker of another release: it judges for itself
             return
-        if (refusal := capacity.refusal(spec.fps)) is not None:
-            raise wire.Limit(refusal, "camera.fps")
+        if (too_much := capacity.refusal(spec.fps)) is not None:
+            raise wire.Limit(too_much, "camera.fps")
 
     async def _view(self, spec: CameraSpec) -> CameraView:
         states = await self.store.camera_states()
@@ -180,6 +184,12 @@ class StoreBackend:
 
     def evidence_path(self, name: str) -> Path | None:
         return self.evidence.path(name)
+
+
+def check_model(spec: CameraSpec, workers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises Unsupported where no worker serves the camera's model; while none is there, the later ones judge."""
+    if workers and (unserved := refusal(spec.model, served(workers).values())) is not None:
+        raise wire.Unsupported(unserved, "camera.model")
 
 
 def view(spec: CameraSpec, state: dict[str, Any], counters: dict[str, Any] | None) -> CameraView:

@@ -25,13 +25,15 @@ from streaming.sources import Capture, Limits, Status
 from streaming.types import CameraSettings, CameraState
 
 from .outbox import Outbox
-from .placement.rendezvous import owner
+from .placement.serving import Serves, place, refusal, served
 from .session import Emission, OpenAlert, Session, SessionSettings
 from .store import Lease, NotFound, Store
 
 log = structlog.get_logger(__name__)
 
 MS = 1_000_000
+OPENED_WITH = ("source", "fps", "model", "zones", "never_drop", "masks")  # another one of these starts it afresh
+BEHIND = 8  # events waiting for the store from which no more notes are begun: each holds a whole picture
 Argument = TypeVar("Argument")
 
 
@@ -82,6 +84,11 @@ class Watch:
         self.refusal: str | None = None  # why it has no memory yet; the first reason stands while it is refused
         self._outbox = outbox
 
+    @property
+    def behind(self) -> bool:
+        """The store takes events more slowly than they come, or is away."""
+        return len(self._outbox) >= BEHIND
+
     def emit(self, emission: Emission) -> None:
         self._outbox.put(emission, self.lease)
 
@@ -129,6 +136,7 @@ class Roster(Mapping[str, Watch]):
         self._new_id = new_id
         self._clock = clock
         self._watches: dict[str, Watch] = {}
+        self._serves: Serves = {worker: model}
         self._lock = asyncio.Lock()
 
     def __getitem__(self, camera: str) -> Watch:
@@ -159,11 +167,11 @@ class Roster(Mapping[str, Watch]):
         """Make what runs here agree with the store. Raises StoreError, having closed nothing, if it is away."""
         async with self._lock:
             specs = {spec.id: spec for spec in await self._store.cameras()}
-            workers = set(await self._store.workers()) | {self._worker}
+            self._serves = served(await self._store.workers()) | {self._worker: self._model}
             rules: dict[str, list[RuleSpec]] = {}
             for rule in await self._store.rules():
                 rules.setdefault(rule.camera, []).append(rule)
-            mine = {camera for camera in specs if owner(camera, workers) == self._worker}
+            mine = {spec.id for spec in specs.values() if place(spec.id, spec.model, self._serves) == self._worker}
             for camera in [camera for camera in self._watches if camera not in mine]:
                 reason = "camera removed" if camera not in specs else "another worker has the camera now"
                 await self._close(camera, reason, for_good=camera not in specs)
@@ -228,19 +236,32 @@ class Roster(Mapping[str, Watch]):
             for alert in await self._store.open_alerts(spec.id)
         ]
         last_ts = (await self._store.counters(spec.id) or {}).get("last_frame_ts")
+        notes = await self._store.notes(spec.id)
         session = Session(spec, settings=self._settings.session, model=self._model, new_id=self._new_id)
         watch = Watch(spec, lease, session, self._outbox)
         now_ns = self._clock.now_ns()
         emissions = session.set_rules(rules, now_ns)
         session.restore(None if last_ts is None else int(last_ts) * MS, alerts)
+        session.scribe.restore(notes)
         for emission in emissions + session.orphans(alerts, now_ns):
             watch.emit(emission)
         self._watches[spec.id] = watch
-        log.info("camera.owned", camera=spec.id, epoch=lease.epoch, rules=len(rules), open_alerts=len(alerts))
+        log.info(
+            "camera.owned",
+            camera=spec.id,
+            epoch=lease.epoch,
+            rules=len(rules),
+            open_alerts=len(alerts),
+            notes=len(notes),
+        )
         return watch
 
     async def _start(self, watch: Watch) -> None:
-        """Give the camera memory and start its decoder; without room it stands as `failed` and is tried again."""
+        """
+        Give the camera memory and start its decoder.
+
+        Without room, or with a model that nobody serves, it stands as `failed` and is tried again.
+        """
         settings = self._settings
         spec = watch.spec
         memory = CameraSettings(
@@ -250,16 +271,17 @@ class Roster(Mapping[str, Watch]):
             budget_bytes=settings.budget_bytes,
             drop=settings.drop,
             policy=settings.policy,
+            zones=spec.zones,
             never_drop=spec.never_drop,
         )
-        refusal = self.capacity.refusal(spec.fps)
-        if refusal is None:
+        refused = refusal(spec.model, self._serves.values()) or self.capacity.refusal(spec.fps)
+        if refused is None:
             try:
                 await self._on_accelerator(self._memories.open, memory)
             except StreamingError as error:
-                refusal = str(error)
-        if refusal is not None:
-            watch.refusal = watch.refusal or refusal
+                refused = str(error)
+        if refused is not None:
+            watch.refusal = watch.refusal or refused
             self._on_status(watch, Status(spec.id, CameraState.FAILED, watch.refusal))
             return
         watch.refusal = None
@@ -281,6 +303,7 @@ class Roster(Mapping[str, Watch]):
             clock=self._clock,
             on_status=on_status,
             on_frame=on_frame,
+            masks=spec.masks,
         )
         watch.capture.start()
 
@@ -301,6 +324,7 @@ class Roster(Mapping[str, Watch]):
             await self._on_accelerator(self._memories.close, watch.spec.id)
         watch.capture = watch.refusal = None
         watch.mailbox = Mailbox()
+        watch.session.forget_picture()  # it may show what a mask hides from now on
 
     async def _stop_capture(self, watch: Watch) -> None:
         if watch.capture is not None:
@@ -322,4 +346,4 @@ class Roster(Mapping[str, Watch]):
 
 
 def _needs_reopening(old: CameraSpec, new: CameraSpec) -> bool:
-    return (old.source, old.fps, old.model, old.never_drop) != (new.source, new.fps, new.model, new.never_drop)
+    return any(getattr(old, name) != getattr(new, name) for name in OPENED_WITH)

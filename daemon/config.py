@@ -79,7 +79,7 @@ class Worker:
 class Model:
     """Which vision-language model watches."""
 
-    name: str = "tiny-random"
+    name: str = "pocket"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
@@ -143,6 +143,21 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
+class Notes:
+    """How often a camera that wants notes is described in a sentence, and what of it a question is given to read."""
+
+    min_s: Seconds = 15.0
+    max_s: Annotated[float, Between(0, 86_400)] = 300.0
+    max_tokens: Annotated[int, Between(4, 512)] = 48
+    recall: Annotated[int, Between(0, 64)] = 8
+    recall_tokens: Annotated[int, Between(0)] = 256
+
+    def __post_init__(self) -> None:
+        if self.max_s and self.max_s < self.min_s:
+            raise ValueError(f"max_s ({self.max_s:g}) must not be below min_s ({self.min_s:g}); 0 is never")
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """The one folder that `file:` sources may read."""
 
@@ -192,6 +207,7 @@ class Config:
     engine: Engine = field(default_factory=Engine)
     camera: Camera = field(default_factory=Camera)
     rules: Rules = field(default_factory=Rules)
+    notes: Notes = field(default_factory=Notes)
     media: Media = field(default_factory=Media)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)

@@ -8,16 +8,18 @@ results into durable events and lossy messages. The worker does what it decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from clients.messages import CameraSpec, RuleSpec
 from streaming.admission import Load
+from streaming.past import NoteSettings, Seen, cite
 from streaming.rules import Ended, Recheck, RuleState, Started, Transition
 from streaming.trigger import Trigger, TriggerSettings
 from streaming.types import (
     AnswerDelta,
+    Ask,
     AskStatus,
     CameraState,
     Check,
@@ -25,14 +27,16 @@ from streaming.types import (
     Frame,
     FrameResult,
     Image,
+    Note,
     Rule,
 )
 
 from .meter import Quantiles, Rate, Share
+from .scribe import Scribe, as_citation
 from .store import Draft
 
 MS = 1_000_000
-COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks")
+COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class SessionSettings:
     lag_off: float = 0.1
     gap_s: float = 5.0
     trigger: TriggerSettings = field(default_factory=TriggerSettings)
+    notes: NoteSettings = field(default_factory=NoteSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,9 @@ class Session:
     """
     One camera's state, rules and counters.
 
-    new_id: gives a fresh id for a prefix ("e", "a").
-    model: the model's name, as alerts carry it.
+    new_id: gives a fresh id for a prefix ("e", "a", "n").
+    model: the model's name, as alerts and notes carry it.
+    scribe: its notes. seen: when frames came, between its gaps.
     """
 
     def __init__(
@@ -97,7 +103,10 @@ class Session:
         self._new_id = new_id
         self._rules: dict[str, RuleState] = {}
         self._recheck = Recheck(settings.recheck_s)
+        self._asked: dict[str, Rule] = {}  # what the newest check asked; a rule may change while it runs
         self._trigger = Trigger(settings.trigger)
+        self.scribe = Scribe(settings.notes)
+        self.seen = Seen()
         self._lag = Share(settings.lag_window_s, on=settings.lag_on, off=settings.lag_off)
         self._source = CameraState.CONNECTING
         self._reason: str | None = None
@@ -179,6 +188,7 @@ class Session:
             from_ns = gap[0] if self._last_frame_ns is None else min(gap[0], self._last_frame_ns)
             reason = "worker_restart" if self._restarted else "reconnect"
             out.append(self._gap(from_ns, gap[1], reason, now_ns))
+            self.seen.cut()
             self._last_frame_ns, self._restarted = gap[1], False
         self._source, self._reason = state, reason
         if state is not CameraState.LIVE:
@@ -207,10 +217,15 @@ class Session:
         Args: luma: mean and standard deviation of the picture's luma, 0..255.
         """
         self._watch_blindness(frame.pts_ns, luma)
-        rules = tuple((state.rule.id, state.rule.ask) for state in self._rules.values() if state.rule.enabled)
-        if not rules or self._blind:
+        self._asked = {} if self._blind else {r.id: r for r in self._enabled()}
+        if not self._asked:
             return None
-        return Check(self.spec.id, rules, only_if_changed=not self._recheck.due(frame.pts_ns))
+        return Check(
+            self.spec.id,
+            tuple((rule.id, rule.ask) for rule in self._asked.values()),
+            only_if_changed=not self._recheck.due(frame.pts_ns),
+            zones=tuple((rule.id, rule.zone) for rule in self._asked.values() if rule.zone is not None),
+        )
 
     def on_frame(
         self, frame: Frame, result: FrameResult, checks: Mapping[str, CheckResult], now_ns: int
@@ -219,16 +234,20 @@ class Session:
         Take in what the engine made of a frame.
 
         Args:
-            checks: this camera's results of the step by rule; empty when nothing changed, then the last p stands.
+            checks: this camera's results of the step by rule; of a rule without one, since nothing changed of what it
+                looks at, the last p stands.
         Returns: durable events, and lossy messages (`trace`, `heat`).
         """
         out = self._count(frame, result, now_ns)
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
         # a key frame that was due says nothing about what changed
         lossy = self._watch_change(frame, result) if result.paired and not result.key else []
-        if checks:
+        if result.paired:
+            self.scribe.shown(frame)
+        self._counts["checks"] += len(checks)
+        checks = {rule: found for rule, found in checks.items() if self._still_asks(rule)}
+        if checks and all(rule.id in checks for rule in self._enabled()):  # not where a zone saw nothing new
             self._recheck.done(frame.pts_ns)
-            self._counts["checks"] += len(checks)
         for state in self._rules.values():
             fresh = checks.get(state.rule.id)
             p = None if self._blind else fresh.p if fresh else state.p
@@ -244,11 +263,32 @@ class Session:
         self._latency_ms.add((now_ns - frame.seen_ns) / MS)
         return out + self._tell(now_ns), lossy
 
+    def forget_picture(self) -> None:
+        """What was seen last is not to be shown again."""
+        self._last_frame = None
+
     def on_rejected(self, reason: str, now_ns: int) -> list[Emission]:
         """The engine could not use a frame; the camera goes on with the next one."""
         self._counts["rejected"] += 1
         self._reason = reason
         return self._tell(now_ns)
+
+    # --- notes
+
+    def note_due(self, now_ns: int) -> Ask | None:
+        """The question whose answer is a note, where one is due at the newest frame; nothing is noted while blind."""
+        if not self.spec.notes or self._blind:
+            return None
+        return self.scribe.due(self.spec.id, self._new_id("n"), now_ns)
+
+    def on_note(self, delta: AnswerDelta, text: str, now_ns: int) -> list[Emission]:
+        """Take in the end of that question; a note is emitted where something was said and notes are still wanted."""
+        written = self.scribe.written(delta, text, now_ns)
+        if written is None or not self.spec.notes:
+            return []
+        data, image = written
+        self._counts["notes"] += 1
+        return [self._draft("note", data | {"model": self._model}, now_ns, evidence=image)]
 
     # --- numbers
 
@@ -273,10 +313,19 @@ class Session:
             "p50_ms": None if p50_ms is None else round(p50_ms, 1),
             "p95_ms": None if p95_ms is None else round(p95_ms, 1),
             "rules": len(self._rules),
+            "notes": counts["notes"],
             "last_frame_ts": None if self._last_frame_ns is None else self._last_frame_ns // MS,
         }
 
     # --- private
+
+    def _enabled(self) -> list[Rule]:
+        return [state.rule for state in self._rules.values() if state.rule.enabled]
+
+    def _still_asks(self, rule_id: str) -> bool:
+        """Whether the rule that was checked asks the same of the same part of the picture now."""
+        state, asked = self._rules.get(rule_id), self._asked.get(rule_id)
+        return state is not None and asked is not None and state.rule.enabled and state.rule.asks_like(asked)
 
     def _count(self, frame: Frame, result: FrameResult, now_ns: int) -> list[Emission]:
         counts = self._counts
@@ -295,7 +344,10 @@ class Session:
         periods_s = 2 / self.spec.fps
         shortest_s = periods_s if restarted else max(periods_s, self._settings.gap_s)
         if self._last_frame_ns is None or frame.pts_ns - self._last_frame_ns <= shortest_s * 1e9:
+            self.seen.add(frame.pts_ns)
             return []
+        self.seen.cut()
+        self.seen.add(frame.pts_ns)
         reason = "worker_restart" if restarted else "overload"
         return [self._gap(self._last_frame_ns, frame.pts_ns, reason, now_ns)]
 
@@ -303,11 +355,14 @@ class Session:
         signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
         self._rho = signal.rho
         self._changes += signal.change
+        self.scribe.heard(signal)
         heat = {"topic": "heat", "camera": self.spec.id, "frame_ts": frame.pts_ns // MS}
         return [heat | {"hw": list(result.hw), "kept": result.kept}]
 
     def _watch_blindness(self, frame_ns: int, luma: tuple[float, float]) -> None:
         if luma[1] >= self._settings.blind_std:
+            if self._blind:
+                self._recheck.hurry()  # no p stands, and what a rule looks at may be as it was before
             self._blind, self._blind_since_ns = False, None
             return
         if self._blind_since_ns is None:
@@ -412,20 +467,32 @@ def as_rule(spec: RuleSpec) -> Rule:
     )
 
 
-def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | None, now_ns: int, event: str) -> Draft:
+def answer_draft(
+    delta: AnswerDelta,
+    text: str,
+    asked_ns: int,
+    first_ns: int | None,
+    now_ns: int,
+    event: str,
+    *,
+    notes: Sequence[Note] = (),
+    seen: Seen | None = None,
+) -> Draft:
     """
     The durable `answer` of a finished ask.
 
     Args:
         text: everything its deltas said.
         asked_ns, first_ns, now_ns: when the client asked, when the first token was there, now.
+        notes: those that stood before the question. seen: when the camera was seen; None takes every span whole.
     """
+    cited = cite(delta, text, now_ns=asked_ns, notes=notes, seen=seen)
     data: dict[str, Any] = {
         "ask": delta.ask,
         "text": text,
         "frame_ts": None if delta.frame_ns is None else delta.frame_ns // MS,
         "age_ms": None if delta.frame_ns is None else max(0, now_ns - delta.frame_ns) // MS,
-        "citations": [],
+        "citations": [as_citation(each) for each in cited.citations],
         "usage": {
             "memory_tokens": delta.memory_tokens,
             "output_tokens": delta.output_tokens,
@@ -434,9 +501,8 @@ def answer_draft(delta: AnswerDelta, text: str, asked_ns: int, first_ns: int | N
         },
         "status": str(delta.status),
     }
-    if delta.t0_ns is not None and delta.t1_ns is not None:
-        spans = (*delta.recalled, (delta.t0_ns, delta.t1_ns))
-        data["citations"] = [{"t0": t0_ns // MS, "t1": t1_ns // MS} for t0_ns, t1_ns in spans]
+    if cited.doubtful:
+        data["doubtful"] = list(cited.doubtful)
     if delta.reason is not None:
         data["reason"] = delta.reason
     elif delta.status is AskStatus.UNKNOWN:

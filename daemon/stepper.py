@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from streaming.admission import AdmissionSettings, CostMeter
@@ -19,8 +19,9 @@ from streaming.clock import Clock
 from streaming.mailbox import Mailbox
 from streaming.scheduler import Scheduler
 from streaming.sources import luma
-from streaming.types import AnswerDelta, Ask, AskStatus, Check, CheckResult, Frame, StepPlan, StepResult
+from streaming.types import AnswerDelta, Ask, AskStatus, Check, CheckResult, Frame, Note, StepPlan, StepResult
 
+from .scribe import as_lines
 from .session import Emission, Session, answer_draft
 
 CLOSED_REMEMBERED = 4096
@@ -39,12 +40,18 @@ class Watched(Protocol):
     def session(self) -> Session: ...
     @property
     def mailbox(self) -> Mailbox: ...
+    @property
+    def behind(self) -> bool: ...
     def emit(self, emission: Emission) -> None: ...
 
 
 @dataclass(slots=True)
 class _Progress:
+    """notes: what the question was given to read; for_note: its answer is itself a note."""
+
     asked_ns: int
+    notes: list[Note] = field(default_factory=list)
+    for_note: bool = False
     first_ns: int | None = None
     text: list[str] = field(default_factory=list)
 
@@ -107,8 +114,10 @@ class Stepper:
         """Take in a question; one that finds no room is answered `failed` at once."""
         if self.knows(ask.id):
             return
-        self._answers[ask.id] = _Progress(ask.asked_ns)
-        if not self._scheduler.ask(ask):
+        watched = self._cameras.get(ask.camera)
+        notes = [] if watched is None else watched.session.scribe.fitting(ask.text, ask.asked_ns)
+        self._answers[ask.id] = _Progress(ask.asked_ns, notes)
+        if not self._scheduler.ask(replace(ask, notes=as_lines(notes, ask.asked_ns))):
             self.refuse(ask, "too many questions are waiting; ask again in a moment")
         self.wake()
 
@@ -158,8 +167,13 @@ class Stepper:
         return {camera: frame for camera, frame in taken if frame is not None}
 
     def _checks(self, frames: Mapping[str, Frame]) -> tuple[Check, ...]:
-        checks = (self._cameras[camera].session.check_for(frame, luma(frame.image)) for camera, frame in frames.items())
-        return tuple(check for check in checks if check is not None)
+        found = []
+        for camera, frame in frames.items():
+            session = self._cameras[camera].session
+            check = session.check_for(frame, luma(frame.image, masks=session.spec.masks))
+            if check is not None:
+                found.append(check)
+        return tuple(found)
 
     def _apply(self, frames: Mapping[str, Frame], result: StepResult) -> None:
         now_ns = self._clock.now_ns()
@@ -179,8 +193,16 @@ class Stepper:
                 watched.emit(emission)
             for message in lossy:
                 self._publish(message)
+            if not watched.behind and (ask := watched.session.note_due(now_ns)) is not None:
+                self._note(ask)
         for delta in result.answers:
             self._answer(delta)
+
+    def _note(self, ask: Ask) -> None:
+        """Queue a note behind everything that somebody waits for."""
+        self._answers[ask.id] = _Progress(ask.asked_ns, for_note=True)
+        if not self._scheduler.ask(ask):
+            self.refuse(ask, "too many notes are waiting")
 
     def _close(self, ask: Ask, status: AskStatus, reason: str | None) -> None:
         if ask.id in self._closed:
@@ -193,6 +215,9 @@ class Stepper:
         now_ns = self._clock.now_ns()
         progress = self._answers.get(delta.ask)
         if progress is None:  # closed meanwhile, as when its camera went
+            return
+        if progress.for_note:
+            self._note_gained(delta, progress, now_ns)
             return
         if delta.output_tokens and progress.first_ns is None:
             progress.first_ns = now_ns
@@ -208,5 +233,29 @@ class Stepper:
         self._scheduler.finished(delta.ask)
         if (watched := self._cameras.get(delta.camera)) is not None:
             text = "".join(progress.text)
-            draft = answer_draft(delta, text, progress.asked_ns, progress.first_ns, now_ns, self._new_id("e"))
+            draft = answer_draft(
+                delta,
+                text,
+                progress.asked_ns,
+                progress.first_ns,
+                now_ns,
+                self._new_id("e"),
+                notes=progress.notes[: delta.notes_read],
+                seen=watched.session.seen,
+            )
             watched.emit(Emission(draft))
+
+    def _note_gained(self, delta: AnswerDelta, progress: _Progress, now_ns: int) -> None:
+        """What a note gained is nobody's answer; at its end it is an event of its camera."""
+        watched = self._cameras.get(delta.camera)
+        if progress.first_ns is None and watched is not None:
+            watched.session.scribe.begun(delta.frame_ns)
+            progress.first_ns = now_ns
+        progress.text.append(delta.text)
+        if delta.status is AskStatus.RUNNING:
+            return
+        del self._answers[delta.ask]
+        self._scheduler.finished(delta.ask)
+        if watched is not None:
+            for emission in watched.session.on_note(delta, "".join(progress.text), now_ns):
+                watched.emit(emission)

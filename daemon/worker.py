@@ -55,7 +55,7 @@ class WorkerSettings:
     drain_s: what a stop may take to deliver what is queued.
     """
 
-    model: str = "tiny-random"
+    model: str = "pocket"
     dtype: torch.dtype | None = None
     stats_s: float = 1.0
     preview_px: int = 480
@@ -324,6 +324,7 @@ class Worker:
         await asyncio.to_thread(self._evidence.sweep)
         oldest_ts = self._clock.now_ns() // MS - int(1000 * self._settings.events_max_age_s)
         await self._store.trim(max_len=self._settings.events_max, min_ts=oldest_ts)
+        await self._forget_trimmed()
 
     async def _make_room(self) -> None:
         """A full store: what happens now matters more than the oldest tenth of what happened."""
@@ -332,6 +333,13 @@ class Worker:
         if held > EVENTS_KEPT_WHEN_FULL:
             forgotten = await self._store.trim(max_len=max(EVENTS_KEPT_WHEN_FULL, held * 9 // 10), min_ts=0)
             log.warning("store.full", forgotten=forgotten, held=held - forgotten)
+            await self._forget_trimmed()
+
+    async def _forget_trimmed(self) -> None:
+        """No answer rests on a note that history no longer shows."""
+        oldest = await self._store.oldest_seq()
+        for watch in self._roster.values():
+            watch.session.scribe.notebook.forget_before(oldest)
 
     def _on_frame(self) -> None:
         self._stepper.wake()
@@ -363,9 +371,13 @@ class Worker:
             self._fenced.put_nowait(lease)
 
     def _on_delivered(self, emission: Emission, event: Event) -> None:
-        camera = event.camera
-        if emission.rule is not None and camera is not None and camera in self._roster:
-            self._roster[camera].session.delivered(emission.rule, self._clock.now_ns())
+        if event.camera is None or event.camera not in self._roster:
+            return
+        session = self._roster[event.camera].session
+        if emission.rule is not None:
+            session.delivered(emission.rule, self._clock.now_ns())
+        if event.kind == "note":
+            session.scribe.remember(event)
 
     def _save_evidence(self, event_id: str, image: Image) -> str:
         name = f"{event_id}.jpg"

@@ -1,10 +1,11 @@
 """
 The KV memory of one camera: rows in a slab, grown at the end, thinned by a policy's decision, read by forks.
 
-Three ways to run tokens against it, told apart by where their own keys go:
+Ways to run tokens against it, told apart by where their own keys go:
 
     Tail     behind the rows, to stay        (a frame; `KV.commit` makes them part of the memory)
     Tail     behind the rows, to be forgotten (the rules of a camera: written, read once, never committed)
+    Part     nowhere, seeing chosen rows      (rules that look at a part of the picture alone)
     Fork     into a slab of its own           (a question that is answered over many steps, while frames come in)
 """
 
@@ -31,11 +32,24 @@ from .types import ALL_MOVE, Compaction, Kind, Pair, Span, TokenMeta
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The first `rows` rows of a slab."""
+    """
+    The first `rows` rows of a slab; what is new goes behind them.
+
+    only: int64, ascending: where not None, those among them that are seen; then what is new is stored nowhere.
+    """
 
     pool: SlabPool
     slab: int
     rows: int
+    only: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return self.rows if self.only is None else len(self.only)
+
+    @property
+    def seen(self) -> NDArray[np.int64]:
+        """The rows that are seen, ascending."""
+        return np.arange(self.rows) if self.only is None else self.only
 
 
 class Target(Protocol):
@@ -43,8 +57,10 @@ class Target(Protocol):
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Pair, ...]:
         """
-        Store keys and values [kv_heads, n, head_dim] and hand back everything visible, oldest first, as one or more
-        contiguous parts; the new rows are the last n of the last part. Mutates device memory, does not synchronise.
+        Store keys and values [kv_heads, n, head_dim], but for a Part's, and hand back everything visible, oldest first,
+        as one or more contiguous parts; the new rows are the last n of the last part.
+
+        Mutates device memory, does not synchronise.
         """
         ...
 
@@ -110,6 +126,10 @@ class KV:
     def tail(self) -> Tail:
         """Room behind the rows; nothing stays unless it is committed."""
         return Tail(self._pool, self._slab, len(self))
+
+    def part(self, only: NDArray[np.int64]) -> Part:
+        """For tokens that see the rows `only` (ascending) and never stay. Copies those numbers to the device."""
+        return Part(self._pool, self._slab, len(self), only)
 
     def commit(self, meta: TokenMeta, *, cursor: int) -> None:
         """Make the rows that were written behind the memory part of it. Raises: BudgetExceeded."""
@@ -249,6 +269,33 @@ class Tail:
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Pair, ...]:
         self._pool.write(self._slab, layer, self._before, keys, values)
         return (self._pool.layer(self._slab, layer, self._before + keys.shape[1]),)
+
+
+class Part:
+    """
+    Chosen ones of the first `rows` rows of a slab, in their order, seen by new rows that are stored nowhere. A Target.
+
+    Exact: a row's id is in its key, so that the rows left out are as if they had been evicted.
+    """
+
+    def __init__(self, pool: SlabPool, slab: int, rows: int, only: NDArray[np.int64]) -> None:
+        self._pool = pool
+        self._slab = slab
+        self._rows = rows
+        self._only = only
+        self._at = torch.from_numpy(only).to(pool.shape.device, non_blocking=True)
+
+    @property
+    def before(self) -> int:
+        return len(self._only)
+
+    @property
+    def held(self) -> tuple[Extent, ...]:
+        return (Extent(self._pool, self._slab, self._rows, self._only),)
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Pair, ...]:
+        held_keys, held_values = self._pool.layer(self._slab, layer, self._rows)
+        return (held_keys.index_select(1, self._at), held_values.index_select(1, self._at)), (keys, values)
 
 
 class Fork:

@@ -16,6 +16,7 @@ from memory.types import Span
 
 from .models.base import Chunk, VisionLanguageModel
 from .models.dialogue import AnswerText
+from .past.wording import before
 from .recall import Recall
 from .types import AnswerDelta, Ask, AskStatus
 from .view import View
@@ -37,6 +38,8 @@ class _Answer:
     frame_ns: int
     t0_ns: int | None
     t1_ns: int | None
+    origin_ns: int | None = None
+    notes_read: int = 0
     recalled: tuple[Span, ...] = ()
     said: int = 0
     token: Tensor | None = None
@@ -55,6 +58,8 @@ class _Answer:
             t1_ns=self.t1_ns,
             reason=reason,
             recalled=tuple((span.t0_ns, span.t1_ns) for span in self.recalled),
+            notes_read=self.notes_read,
+            origin_ns=self.origin_ns,
         )
 
 
@@ -72,14 +77,19 @@ class Answers:
         max_asks: int,
         max_question: int,
         max_answer: int,
+        max_notes: int = 0,
         max_recall: int = 0,
         reach: int = 0,
     ) -> None:
-        """max_recall: archived tokens that a question may bring back, from at most `reach` ids before it."""
+        """
+        max_notes: tokens of notes before a question, within max_question.
+        max_recall: archived tokens that a question may bring back, from at most `reach` ids before it.
+        """
         self._model = model
         self._recall = Recall(model, max_tokens=max_recall, reach=reach)
         self._device = device
         self._max_question = max_question
+        self._max_notes = max_notes
         self._max_answer = max_answer
         self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_recall + max_question + max_answer)
         self._running: dict[str, _Answer] = {}
@@ -98,7 +108,8 @@ class Answers:
         """
         Fork and read all questions in one forward; each decodes its first token.
 
-        Does not synchronise, but for cameras with an archive, from which the fitting spans come back first.
+        Does not synchronise, but for cameras with an archive, from which the fitting spans come back first; not for a
+        background question, which is about now.
         """
         chunks: list[Chunk] = []
         started: list[_Answer] = []
@@ -110,7 +121,7 @@ class Answers:
                 self._running[ask.id] = answer
                 started.append(answer)
                 chunks.append(chunk)
-                shelves.append(views[ask.camera].kv.shelf)
+                shelves.append(None if ask.background else views[ask.camera].kv.shelf)
         asked = [(shelf, answer.fork, chunk) for shelf, answer, chunk in zip(shelves, started, chunks, strict=True)]
         for answer, spans in zip(started, self._recall.fetch(asked), strict=True):
             answer.recalled = spans
@@ -185,6 +196,7 @@ class Answers:
                 AskStatus.FAILED,
                 f"the question has {len(ids)} tokens, {self._max_question} are possible; shorten it",
             )
+        ids, notes_read = self._with_notes(ask, ids)
         span = view.kv.span
         answer = _Answer(
             ask=ask,
@@ -196,10 +208,21 @@ class Answers:
             frame_ns=view.newest[1],
             t0_ns=span.t0_ns if span else None,
             t1_ns=span.t1_ns if span else None,
+            origin_ns=view.origin_ns,
+            notes_read=notes_read,
         )
         embeds = self._model.embed(torch.tensor(ids, device=self._device))
         pos = text_ids(view.kv.cursor, len(ids))
         return answer, Chunk(embeds, pos, answer.fork, blocks=(len(ids),), read=(len(ids) - 1,))
+
+    def _with_notes(self, ask: Ask, plain: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+        """The question behind as many of its notes as there is room for, and their number; `plain` is it alone."""
+        most = min(len(plain) + self._max_notes, self._max_question)
+        for count in range(len(ask.notes), 0, -1):
+            ids = self._model.dialogue.question(before(ask.text, ask.notes[:count]))
+            if len(ids) <= most:
+                return ids, count
+        return plain, 0
 
     def _decode(self, answers: Sequence[_Answer], chunks: Sequence[Chunk]) -> None:
         """One forward; every answer gains its most likely next token, on the device."""

@@ -1,42 +1,94 @@
-"""Rules read as yes/no logits: all rules of a camera side by side in one forward behind its memory, never to stay."""
+"""
+Rules read as yes/no logits: all rules of a camera side by side in one forward behind its memory, never to stay.
+
+What their questions have in common from the first token on, which is what a family and the prompt put in front of every
+rule and the words with which all of them begin, is computed once; of the vocabulary only yes and no are.
+
+Rules that look at a part of the picture see other rows: they run in the same forward, in bundles of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .answers import text_ids
+from memory.kv import Target
+
 from .models.base import Chunk, VisionLanguageModel
-from .types import Check, CheckResult
+from .types import Check, CheckResult, FrameResult, Polygon
 from .view import View
+from .zones import cells_in
 
 NEVER = (-1, 0)  # frame number and time where nothing was seen
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    """place: where its answer stands in the results."""
+class Bundle:
+    """
+    Questions side by side, behind any memory.
 
-    place: int
-    ids: tuple[int, ...]
+    ids: int64 [n], the shared tokens and then what each question has of its own.
+    step: int64 [n], position ids counted from the memory's next one: every question goes on where the shared end.
+    read: the row of each question's last token.
+    """
+
+    ids: NDArray[np.int64] = field(repr=False)
+    step: NDArray[np.int64] = field(repr=False)
+    shared: int
+    blocks: tuple[int, ...]
+    read: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """
+    Rules of a camera that see the same: the whole picture, or one part of it.
+
+    target: what they see. cursor: the id of their first tokens. places: where their answers stand in the results, in
+    order.
+    """
+
+    target: Target
+    cursor: int
+    bundles: tuple[Bundle, ...]
+    places: Iterator[int]
+
+
+def due(check: Check, seen: FrameResult | None) -> Check | None:
+    """What of a check is to be evaluated, given what this step made of the camera's frame; None for nothing."""
+    if not check.only_if_changed:
+        return check
+    if seen is None or not seen.tokens_kept:
+        return None
+    if not check.zones:
+        return check
+    zones = dict(check.zones)
+    kept = np.unpackbits(np.frombuffer(seen.kept, np.uint8), count=seen.tokens_in).astype(np.bool_)
+    changed = tuple(
+        rule for rule in check.rules if rule[0] not in zones or kept[cells_in((zones[rule[0]],), seen.hw)].any()
+    )
+    return replace(check, rules=changed) if changed else None
 
 
 class Checks:
     """
-    Evaluates checks; max_tokens bounds the questions behind a memory at once, more rules take further rounds.
+    Evaluates checks; max_tokens bounds the rows behind a memory at once, more rules take further rounds.
 
-    A question that alone is longer, a camera that is not open and a memory without a frame are all "unknown".
+    A question that alone is longer, a camera that is not open, and a memory without a frame or without a row of the
+    part that is looked at are all "unknown".
     """
 
     def __init__(self, model: VisionLanguageModel, *, device: torch.device, max_tokens: int) -> None:
         self._model = model
         self._max_tokens = max_tokens
-        self._yes = torch.tensor(model.dialogue.yes, device=device)
-        self._no = torch.tensor(model.dialogue.no, device=device)
+        self._words = torch.tensor((*model.dialogue.yes, *model.dialogue.no), device=device)
         self._device = device
         self._results: list[CheckResult] = []
         self._places: list[int] = []
@@ -44,22 +96,17 @@ class Checks:
     def start(self, checks: Sequence[Check], views: dict[str, View]) -> list[Tensor]:
         """Run the forwards; the p of each evaluated rule, on the device, as float64 tensors [k] for `collect`."""
         self._results, self._places = [], []
-        waiting: list[tuple[View, list[_Question]]] = []
+        groups: list[_Group] = []
         for check in checks:
             view = views.get(check.camera)
             seq, ns = NEVER if view is None or view.newest is None else view.newest
-            questions = []
-            for rule, text in check.rules:
-                if view is not None and view.newest is not None:
-                    questions.append(_Question(len(self._results), self._model.dialogue.check(text)))
-                self._results.append(CheckResult(check.camera, rule, None, seq, ns))
-            if view is not None:
-                waiting.append((view, [one for one in questions if len(one.ids) <= self._max_tokens]))
-        found: list[Tensor] = []
-        while any(questions for _, questions in waiting):
-            # one batch a camera and round: the batches of one camera use the same rows behind its memory
-            found.append(self._round([(view, _fitting(questions, self._max_tokens)) for view, questions in waiting]))
-        return found
+            first = len(self._results)
+            self._results += [CheckResult(check.camera, rule, None, seq, ns) for rule, _ in check.rules]
+            if view is not None and view.newest is not None:
+                groups += self._groups(check, view, first)
+        # one bundle a group and round: the bundles on the whole picture use the same rows behind the camera's memory
+        rounds = max((len(group.bundles) for group in groups), default=0)
+        return [self._round([group for group in groups if at < len(group.bundles)], at) for at in range(rounds)]
 
     def collect(self, p: Sequence[float]) -> tuple[CheckResult, ...]:
         """The results in the order of the checks' rules, with the numbers that `start` left on the device."""
@@ -68,35 +115,85 @@ class Checks:
             self._results[place] = CheckResult(old.camera, old.rule, value, old.frame_seq, old.frame_ns)
         return tuple(self._results)
 
-    def _round(self, batches: Sequence[tuple[View, Sequence[_Question]]]) -> Tensor:
-        due = [(view, questions) for view, questions in batches if questions]
-        ids = [[token for question in questions for token in question.ids] for _, questions in due]
-        embeds = self._model.embed(torch.tensor([token for each in ids for token in each], device=self._device))
-        parts = torch.split(embeds, [len(each) for each in ids])
-        chunks = [self._chunk(view, questions, part) for (view, questions), part in zip(due, parts, strict=True)]
-        self._places += [question.place for _, questions in batches for question in questions]
-        logits = self._model.forward(chunks)
-        yes = logits[:, self._yes].logsumexp(dim=-1)
-        no = logits[:, self._no].logsumexp(dim=-1)
-        return (yes - no).double().sigmoid()
+    def _groups(self, check: Check, view: View, first: int) -> Iterator[_Group]:
+        """The camera's rules by what they see, the whole picture first. first: the place of the check's first rule."""
+        zones = dict(check.zones)
+        by_zone: dict[Polygon | None, dict[int, tuple[int, ...]]] = {None: {}}
+        for place, (rule, text) in enumerate(check.rules, first):
+            ids = self._model.dialogue.check(text)
+            if len(ids) <= self._max_tokens:
+                by_zone.setdefault(zones.get(rule), {})[place] = ids
+        for zone, asked in by_zone.items():
+            if asked and (target := _target(view, zone)) is not None:
+                yield _Group(target, view.kv.cursor, bundled(tuple(asked.values()), self._max_tokens), iter(asked))
 
-    def _chunk(self, view: View, questions: Sequence[_Question], embeds: Tensor) -> Chunk:
-        lengths = tuple(len(question.ids) for question in questions)
-        return Chunk(
-            embeds=embeds,
-            pos=np.concatenate([text_ids(view.kv.cursor, length) for length in lengths], axis=1),
-            target=view.kv.tail(),
-            blocks=lengths,
-            read=tuple(int(stop) - 1 for stop in np.cumsum(lengths)),
-        )
+    def _round(self, groups: Sequence[_Group], at: int) -> Tensor:
+        asked = [group.bundles[at] for group in groups]
+        ids = torch.from_numpy(np.concatenate([one.ids for one in asked])).to(self._device)
+        parts = torch.split(self._model.embed(ids), [len(one.ids) for one in asked])
+        chunks = [_chunk(group, one, part) for group, one, part in zip(groups, asked, parts, strict=True)]
+        for group, one in zip(groups, asked, strict=True):
+            self._places += itertools.islice(group.places, len(one.blocks))
+        logits = self._model.forward(chunks, words=self._words)
+        yes, no = torch.split(logits, [len(self._model.dialogue.yes), len(self._model.dialogue.no)], dim=1)
+        return (yes.logsumexp(dim=-1) - no.logsumexp(dim=-1)).double().sigmoid()
 
 
-def _fitting(questions: list[_Question], max_tokens: int) -> list[_Question]:
-    """Take from the front as many questions as fit together; mutates `questions`."""
-    total, count = 0, 0
-    while count < len(questions) and total + len(questions[count].ids) <= max_tokens:
-        total += len(questions[count].ids)
-        count += 1
-    taken = questions[:count]
-    del questions[:count]
-    return taken
+@lru_cache(maxsize=1024)  # a camera's rules are the same at every frame
+def bundled(questions: tuple[tuple[int, ...], ...], max_tokens: int) -> tuple[Bundle, ...]:
+    """
+    Questions (token ids) in as few bundles of at most `max_tokens` rows as their order allows.
+
+    None is empty or longer than that. What a bundle's questions begin with alike is there once; the last token of each
+    is always its own, for there its answer is read.
+    """
+    bundles: list[Bundle] = []
+    taken: list[tuple[int, ...]] = []
+    shared = total = 0
+    for question in questions:
+        common = min(shared, _common(taken[0], question)) if taken else len(question)
+        if taken and total + len(question) - common * len(taken) > max_tokens:
+            bundles.append(_bundle(taken, shared))
+            taken, total, common = [], 0, len(question)
+        taken.append(question)
+        total += len(question)
+        shared = common
+    return (*bundles, _bundle(taken, shared))
+
+
+def _bundle(questions: Sequence[tuple[int, ...]], shared: int) -> Bundle:
+    if len(questions) == 1:  # nobody to share with
+        shared = 0
+    lengths = [len(question) - shared for question in questions]
+    return Bundle(
+        ids=np.concatenate([questions[0][:shared], *(question[shared:] for question in questions)]).astype(np.int64),
+        step=np.concatenate([np.arange(shared), *(np.arange(shared, shared + length) for length in lengths)]),
+        shared=shared,
+        blocks=tuple(lengths),
+        read=tuple(shared + int(stop) - 1 for stop in np.cumsum(lengths)),
+    )
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens both begin with, the last of either left out."""
+    most = min(len(one), len(other)) - 1
+    return next((i for i in range(most) if one[i] != other[i]), most)
+
+
+def _target(view: View, zone: Polygon | None) -> Target | None:
+    """What a rule on this part of the picture sees; None where the memory holds no row of it."""
+    if zone is None:
+        return view.kv.tail()
+    rows = view.rows_in(zone)
+    return view.kv.part(rows) if len(rows) else None
+
+
+def _chunk(group: _Group, asked: Bundle, embeds: Tensor) -> Chunk:
+    return Chunk(
+        embeds=embeds,
+        pos=np.broadcast_to(asked.step + group.cursor, (3, len(asked.ids))),
+        target=group.target,
+        blocks=asked.blocks,
+        shared=asked.shared,
+        read=asked.read,
+    )

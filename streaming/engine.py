@@ -27,7 +27,7 @@ from memory.types import TokenMeta
 
 from . import drop
 from .answers import Answers, text_ids
-from .checks import Checks
+from .checks import Checks, due
 from .errors import LimitError, ModelError, StreamingError, UnknownCamera
 from .models.base import Chunk, VisionLanguageModel
 from .perceive import Perception, shape_within
@@ -44,7 +44,8 @@ class EngineSettings:
     max_budget_tokens: the largest budget a camera may ask for; every camera's slab has so many rows.
     spare_slabs: slabs for cameras that must compact while a question reads their rows; without one the question fails.
     max_question_tokens, max_answer_tokens: bounds of one question and its answer.
-    max_check_tokens: rules of one camera evaluated side by side, in tokens of their questions.
+    max_note_tokens: notes before one question; they take from max_question_tokens what the question itself leaves.
+    max_check_tokens: rules of one camera evaluated side by side, in tokens; what all of them begin with counts once.
     max_pixels: area to which a frame is scaled down, where the model does not ask for less.
     pairing: "repeat" fills a temporal patch with one frame and answers at once; "pair" waits for the next frame, which
         halves the tokens and adds one sampling period of delay.
@@ -64,6 +65,7 @@ class EngineSettings:
     spare_slabs: int = 2
     max_question_tokens: int = 512
     max_answer_tokens: int = 512
+    max_note_tokens: int = 256
     max_check_tokens: int = 1024
     max_pixels: int = 448 * 448
     pairing: Literal["repeat", "pair"] = "repeat"
@@ -80,7 +82,14 @@ class EngineSettings:
         for name in _POSITIVE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("spare_slabs", "max_memory_bytes", "archive_bytes", "max_recall_tokens", "threads"):
+        for name in (
+            "spare_slabs",
+            "max_memory_bytes",
+            "archive_bytes",
+            "max_recall_tokens",
+            "max_note_tokens",
+            "threads",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is negative")
         if not 0.0 < self.low_watermark <= 1.0:
@@ -98,6 +107,14 @@ _POSITIVE = (
     "max_check_tokens",
     "max_pixels",
     "rebase_at",
+)
+_NOT_NEGATIVE = (
+    "spare_slabs",
+    "max_memory_bytes",
+    "archive_bytes",
+    "max_recall_tokens",
+    "max_note_tokens",
+    "threads",
 )
 
 
@@ -164,6 +181,7 @@ class Engine:
             max_asks=settings.max_asks,
             max_question=settings.max_question_tokens,
             max_answer=settings.max_answer_tokens,
+            max_notes=settings.max_note_tokens,
             max_recall=_recall_rows(settings),
             reach=limit_ids,
         )
@@ -273,9 +291,9 @@ class Engine:
         began = time.perf_counter()
         self._answers.cancel(plan.cancel)
         frames, failed = self._perception.take(plan.frames, self._views)
-        wrote = {result.camera for result in frames if result.tokens_kept}
-        due = [check for check in plan.checks if not check.only_if_changed or check.camera in wrote]
-        found = self._checks.start(due, self._views)
+        seen = {result.camera: result for result in frames}
+        checks = [due(check, seen.get(check.camera)) for check in plan.checks]
+        found = self._checks.start([check for check in checks if check is not None], self._views)
         advance = [ask for ask in plan.advance if ask not in {new.id for new in plan.start}]
         self._answers.start(plan.start, self._views)
         self._answers.advance(advance, plan.decode_tokens)
@@ -366,8 +384,11 @@ class Engine:
         return any(view.kv.slab == slab for view in self._views.values())
 
     def _free_slab(self, view: View) -> None:
-        """End the questions that keep this camera from rewriting its rows."""
+        """End the questions that keep this camera from rewriting its rows, those first that nobody waits for."""
         slab = view.kv.slab
+        self._answers.fail("the memory it read had to make room", where=lambda ask, _: ask.background)
+        if self._pool.free or not view.kv.forked:
+            return
         self._answers.fail("the memory it read had to make room; ask again", where=lambda _, fork: fork.slab == slab)
 
 

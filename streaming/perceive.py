@@ -41,6 +41,17 @@ class _Seen:
         return self.group[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _New:
+    """What a frame leaves in its memory. rows: bool [n] of the layout, the tokens to be written."""
+
+    item: _Seen
+    code: Encoded
+    said: Decided
+    layout: Layout
+    rows: NDArray[np.bool_]
+
+
 class Perception:
     """
     Takes the frames of a step into their cameras' memories.
@@ -94,7 +105,7 @@ class Perception:
         opened = self._gate(seen, results)
         if opened:
             looks, passed = [item.look for item, _ in opened], [said for _, said in opened]
-            encoded = self._model.encode([self._patches(item) for item, _ in opened])
+            encoded = self._encode([item for item, _ in opened])
             decided = decide(looks, passed, encoded)
             self._prefill([item for item, _ in opened], encoded, decided)
             for (item, through), said in zip(opened, decided, strict=True):
@@ -132,8 +143,14 @@ class Perception:
         item.view.kv.cursor = self._layout(item).end
         item.view.newest = (item.frame.seq, item.frame.pts_ns)
 
+    def _encode(self, seen: Sequence[_Seen]) -> list[Encoded]:
+        """In order. The encoder sees pictures of one size side by side, so that its attention need not gather them."""
+        order = sorted(range(len(seen)), key=lambda i: seen[i].look.hw)
+        encoded = zip(order, self._model.encode([self._patches(seen[i]) for i in order]), strict=True)
+        return [code for _, code in sorted(encoded, key=lambda one: one[0])]
+
     def _patches(self, item: _Seen) -> PatchGrid:
-        return patchify([one.image for one in item.group for _ in range(self._repeat)], self._shape)
+        return patchify([one.image for one in item.group], self._shape)
 
     def _layout(self, item: _Seen) -> Layout:
         """Where the frame's tokens go; may rebase the memory's ids before."""
@@ -144,8 +161,7 @@ class Perception:
 
     def _prefill(self, seen: Sequence[_Seen], encoded: Sequence[Encoded], decided: Sequence[Decided]) -> None:
         """Write what is kept into the memories, in one forward."""
-        chunks: list[Chunk] = []
-        written: list[tuple[_Seen, TokenMeta, int]] = []
+        new: list[_New] = []
         for item, code, said in zip(seen, encoded, decided, strict=True):
             if not said.mask.any():
                 self._pass_by(item)
@@ -154,32 +170,47 @@ class Perception:
             rows = ~layout.visual
             rows[layout.visual] = said.mask
             self._rewrite(item.view, partial(item.view.make_room, int(rows.sum()), low=self._low))
-            chunks.append(self._chunk(item.view, code, layout, rows, said.mask))
-            written.append((item, _meta(item.frame, layout, rows, said), layout.end))
-        if chunks:
-            self._model.forward(chunks)
-        for item, meta, end in written:
-            item.view.kv.commit(meta, cursor=end)
+            new.append(_New(item, code, said, layout, rows))
+        if new:
+            self._model.forward(self._chunks(new))
+        for each in new:
+            meta, item = _meta(each.item.frame, each.layout, each.rows, each.said), each.item
+            item.view.kv.commit(meta, cursor=each.layout.end)
             item.view.newest = (item.frame.seq, item.frame.pts_ns)
             if bool(np.any(meta.kind == Kind.KEY)):
-                item.view.saw_whole(item.look.hw, item.frame.pts_ns)
+                item.view.saw_whole(item.look.hw, item.frame.seq, item.frame.pts_ns)
 
-    def _chunk(
-        self, view: View, code: Encoded, layout: Layout, rows: NDArray[np.bool_], mask: NDArray[np.bool_]
-    ) -> Chunk:
-        device = code.embeds.device
-        kept = torch.from_numpy(np.flatnonzero(mask)).to(device)
-        visual = np.flatnonzero(layout.visual[rows])
-        embeds = self._model.embed(torch.from_numpy(layout.ids[rows]).to(device)).clone()
-        embeds[torch.from_numpy(visual).to(device)] = code.embeds[kept].to(embeds.dtype)
-        return Chunk(
-            embeds=embeds,
-            pos=layout.pos[:, rows],
-            target=view.kv.tail(),
-            blocks=(int(rows.sum()),),
-            visual=visual,
-            deepstack=tuple(features[kept] for features in code.deepstack),
+    def _chunks(self, new: Sequence[_New]) -> list[Chunk]:
+        """The rows of all cameras, each gathered with the others: a few operations, however many cameras there are."""
+        visual = [np.flatnonzero(each.layout.visual[each.rows]) for each in new]
+        sizes = [int(each.rows.sum()) for each in new]
+        starts = np.cumsum(sizes) - sizes
+        seen = torch.cat([each.code.embeds for each in new])
+        ids, kept, at = (
+            torch.from_numpy(numbers).to(seen.device)
+            for numbers in (
+                np.concatenate([each.layout.ids[each.rows] for each in new]),
+                np.flatnonzero(np.concatenate([each.said.mask for each in new])),
+                np.concatenate([start + rows for start, rows in zip(starts, visual, strict=True)]),
+            )
         )
+        text = self._model.embed(ids)
+        embeds = torch.split(text.index_copy(0, at, seen[kept].to(text.dtype)), sizes)
+        features = [
+            torch.split(torch.cat(layer)[kept], [len(rows) for rows in visual])
+            for layer in zip(*(each.code.deepstack for each in new), strict=True)
+        ]
+        return [
+            Chunk(
+                embeds=embeds[i],
+                pos=each.layout.pos[:, each.rows],
+                target=each.item.view.kv.tail(),
+                blocks=(sizes[i],),
+                visual=visual[i],
+                deepstack=tuple(layer[i] for layer in features),
+            )
+            for i, each in enumerate(new)
+        ]
 
     def _rebase(self, view: View) -> Callable[[], None]:
         model = self._model

@@ -107,12 +107,13 @@ class RuleState:
         """
         Go on with a changed rule.
 
-        Another question, or a disabled rule, ends the open alert, since nobody would see its end otherwise; other
-        thresholds only move the thresholds.
+        Another question or part of the picture, or a disabled rule, ends the open alert, since nobody would see its end
+        otherwise, and its p is unknown; other thresholds only move the thresholds.
         """
         old, self.rule = self.rule, rule
-        if rule.enabled and rule.ask == old.ask and rule.zone == old.zone:
+        if rule.enabled and rule.asks_like(old):
             return None
+        self.p = None
         ended = self.close(frame_ns, reason="disabled" if not rule.enabled else "rule changed")
         self.p = None
         return replace(ended, rule=rule) if ended else None

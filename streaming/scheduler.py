@@ -3,7 +3,9 @@ What the next engine step does: a pure decision over what waits.
 
 Frames first and fairly (the camera served longest ago goes first), questions interleaved so that neither starves: every
 step that carries frames also advances every running answer by a few tokens and starts at most one waiting question.
-Nothing queues but questions, and those are bounded.
+Nothing queues but questions, and those are bounded. A background question (a note) is read only in steps that have
+neither a frame nor another question, one at a time, in pieces so short that a frame hardly waits for them; it is
+cancelled when another needs its place.
 
 A frame's deadline is kept by keeping steps short: it waits at most for the step in flight and then takes one, so a step
 gets no more frames than fit into `step_ms`. When not every camera can be served in time, those that were left out go
@@ -27,6 +29,7 @@ class SchedulerSettings:
     max_frames: frames in one step. step_ms: what a step's frames should take; half of the time from a frame to its
     decision. max_running, max_waiting: questions being answered, questions queued.
     decode_tokens_busy, decode_tokens_idle: tokens that each running answer gets in a step with and without frames.
+    decode_tokens_background: those of a background question in a step of its own; a frame may wait for that long.
     """
 
     max_frames: int = 16
@@ -35,6 +38,7 @@ class SchedulerSettings:
     max_waiting: int = 64
     decode_tokens_busy: int = 4
     decode_tokens_idle: int = 8
+    decode_tokens_background: int = 1
 
 
 class Scheduler:
@@ -49,6 +53,7 @@ class Scheduler:
         self._settings = settings or SchedulerSettings()
         self._served: OrderedDict[str, None] = OrderedDict()  # cameras, served longest ago first
         self._waiting: deque[Ask] = deque()
+        self._behind: deque[Ask] = deque()  # background questions that wait
         self._running: dict[str, Ask] = {}
         self._cancel: set[str] = set()
 
@@ -63,15 +68,16 @@ class Scheduler:
     @property
     def asks_pending(self) -> bool:
         """Is there anything to do without a frame?"""
-        return bool(self._waiting or self._running or self._cancel)
+        return bool(self._waiting or self._behind or self._running or self._cancel)
 
     def ask(self, ask: Ask) -> bool:
         """Queue a question; False when the queue is full or the question is known already."""
-        if ask.id in self._running or any(ask.id == other.id for other in self._waiting):
+        queue = self._behind if ask.background else self._waiting
+        if ask.id in self._running or any(ask.id == other.id for other in queue):
             return False
-        if len(self._waiting) >= self._settings.max_waiting:
+        if len(queue) >= self._settings.max_waiting:
             return False
-        self._waiting.append(ask)
+        queue.append(ask)
         return True
 
     def cancel(self, ask: str) -> Ask | None:
@@ -90,9 +96,9 @@ class Scheduler:
     def drop_camera(self, camera: str) -> list[Ask]:
         """Forget a camera; its questions, waiting and running, come back to be closed by the caller."""
         self._served.pop(camera, None)
-        gone = [ask for ask in self._waiting if ask.camera == camera]
-        gone += [ask for ask in self._running.values() if ask.camera == camera]
+        gone = [ask for ask in (*self._waiting, *self._behind, *self._running.values()) if ask.camera == camera]
         self._waiting = deque(ask for ask in self._waiting if ask.camera != camera)
+        self._behind = deque(ask for ask in self._behind if ask.camera != camera)
         for ask in gone:
             self._running.pop(ask.id, None)
             self._cancel.discard(ask.id)
@@ -132,25 +138,35 @@ class Scheduler:
         """
         settings = self._settings
         busy = bool(frames)
-        cancel = tuple(self._cancel)
+        if self._waiting and len(self._going()) >= settings.max_running:
+            self._cancel.update(ask.id for ask in self._going() if ask.background)
+        going, cancel = self._going(), tuple(self._cancel)
         self._cancel.clear()
-        advance = tuple(ask for ask in self._running if ask not in cancel)
-        room = settings.max_running - len(self._running)
+        room = settings.max_running - len(going)
         start: list[Ask] = []
         while self._waiting and len(start) < min(room, 1 if busy else settings.max_running):
-            ask = self._waiting.popleft()
-            self._running[ask.id] = ask
-            start.append(ask)
+            start.append(self._waiting.popleft())
+        advance = [ask for ask in going if not ask.background]
+        tokens = settings.decode_tokens_busy if busy else settings.decode_tokens_idle
+        if not (busy or start or advance or checks):
+            advance, tokens = going, settings.decode_tokens_background
+            if self._behind and not going:
+                start.append(self._behind.popleft())
+        self._running |= {ask.id: ask for ask in start}
         return StepPlan(
             frames=frames,
             checks=checks,
             start=tuple(start),
-            advance=advance,
+            advance=tuple(ask.id for ask in advance),
             cancel=cancel,
-            decode_tokens=settings.decode_tokens_busy if busy else settings.decode_tokens_idle,
+            decode_tokens=tokens,
         )
 
     def finished(self, ask: str) -> None:
         """The answer has ended, in whatever way."""
         self._running.pop(ask, None)
         self._cancel.discard(ask)
+
+    def _going(self) -> list[Ask]:
+        """The running questions but those about to be cancelled, whose place is free in the next step."""
+        return [ask for ask in self._running.values() if ask.id not in self._cancel]

@@ -44,7 +44,7 @@ class Passed:
 
     opened: False: nothing in it changed, and it needs no encoder.
     due: it is kept whole whatever it shows. whole: it is kept whole, due or as another scene.
-    candidates: bool [n] on the device, the cells that changed; None is all.
+    candidates: bool [n] on the device, the cells that changed where changes matter; None is all.
     """
 
     opened: bool
@@ -68,7 +68,7 @@ def gate(looks: Sequence[Look], device: torch.device) -> list[Passed]:
     A frame that is due to be kept whole, or whose camera has zones that are never dropped, is always encoded.
     """
     due = [_due(look) for look in looks]
-    passed = [Passed(True, whole, whole, None) for whole in due]
+    passed = [Passed(True, whole, whole, _where(look, device)) for look, whole in zip(looks, due, strict=True)]
     rules = _by_rule([look.view.drop.pixels for look in looks])
     flags: list[Tensor] = []  # [2, cameras] each
     masks: dict[int, Tensor] = {}
@@ -79,7 +79,13 @@ def gate(looks: Sequence[Look], device: torch.device) -> list[Passed]:
         known = [_fitting(look.view.pixels, look.hw) for look in chosen]
         reference = [rule.blank(part) if old is None else old for part, old in zip(parts, known, strict=True)]
         grids = tuple(look.hw for look in chosen)
-        cells = Cells(now, torch.cat(reference), grids, forced=_forced(chosen, [due[i] for i in members], device))
+        cells = Cells(
+            now,
+            torch.cat(reference),
+            grids,
+            candidates=_candidates([passed[i] for i in members], [len(look.luma) for look in chosen], device),
+            forced=_forced(chosen, [due[i] for i in members], device),
+        )
         kept = rule.keep(cells)
         opened = cells.cameras.largest_of(kept.mask) > 0
         flags.append(torch.stack((opened, torch.zeros_like(opened) if kept.cut is None else kept.cut)))
@@ -108,7 +114,7 @@ def decide(looks: Sequence[Look], passed: Sequence[Passed], encoded: Sequence[En
                 torch.cat(now),
                 torch.cat([rule.blank(part) if old is None else old for part, old in zip(now, known, strict=True)]),
                 tuple(look.hw for look in chosen),
-                candidates=_candidates([passed[i] for i in members], now),
+                candidates=_candidates([passed[i] for i in members], [len(part) for part in now], device),
                 forced=_forced(chosen, [passed[i].whole for i in members], device),
             )
         )
@@ -158,11 +164,17 @@ def _forced(looks: Sequence[Look], whole: Sequence[bool], device: torch.device) 
     return torch.from_numpy(forced).to(device, non_blocking=True) if forced.any() else None
 
 
-def _candidates(passed: Sequence[Passed], now: Sequence[Tensor]) -> Tensor | None:
+def _where(look: Look, device: torch.device) -> Tensor | None:
+    """The cells in which changes matter, bool [n]; None where that is everywhere."""
+    zones = look.view.settings.zones
+    return torch.tensor(cells_in(zones, look.hw), device=device) if zones else None
+
+
+def _candidates(passed: Sequence[Passed], sizes: Sequence[int], device: torch.device) -> Tensor | None:
     if all(each.candidates is None for each in passed):
         return None
     parts = [
-        torch.ones(len(part), dtype=torch.bool, device=part.device) if each.candidates is None else each.candidates
-        for each, part in zip(passed, now, strict=True)
+        torch.ones(n, dtype=torch.bool, device=device) if each.candidates is None else each.candidates
+        for each, n in zip(passed, sizes, strict=True)
     ]
     return torch.cat(parts)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]  # [height, width, 3], RGB
+Polygon = tuple[tuple[float, float], ...]  # corners (x, y) in 0..1 of the picture's width and height
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class CameraSettings:
         0 bytes is no bound.
     archive_bytes: of the host memory for what policy "retrieve" sends away; 0 is no bound but the engine's.
     drop: rules of streaming/drop, one of each stage, joined by "+".
-    never_drop: polygons of (x, y) in 0..1 whose cells are kept in every frame; each frame is encoded then.
+    zones: polygons outside of which changes do not matter: there, cells are kept of key frames alone; none is
+        everywhere.
+    never_drop: polygons whose cells are kept in every frame; each frame is encoded then.
     """
 
     camera: str
@@ -57,7 +60,8 @@ class CameraSettings:
     budget_tokens: int = 4096
     drop: str = "pixel+dtdr"
     policy: str = "window"
-    never_drop: tuple[tuple[tuple[float, float], ...], ...] = ()
+    zones: tuple[Polygon, ...] = ()
+    never_drop: tuple[Polygon, ...] = ()
     budget_bytes: int = 0
     archive_bytes: int = 0
 
@@ -82,7 +86,7 @@ class Rule:
 
     on, off: probabilities; the alert starts when p >= on for hold_s and ends when p <= off for hold_s; off < on.
     cooldown_s: no new alert within this long of the last delivered `alert.started`.
-    zone: polygon of (x, y) in 0..1, or None for the whole picture.
+    zone: the part of the picture that it looks at, or None for the whole.
     """
 
     id: str
@@ -92,9 +96,13 @@ class Rule:
     off: float = 0.5
     hold_s: float = 1.0
     cooldown_s: float = 30.0
-    zone: tuple[tuple[float, float], ...] | None = None
+    zone: Polygon | None = None
     say: str | None = None
     enabled: bool = True
+
+    def asks_like(self, other: Rule) -> bool:
+        """Whether the p of one is the p of the other."""
+        return (self.ask, self.zone) == (other.ask, other.zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +110,59 @@ class Check:
     """
     Evaluate these rules of one camera in one batch, on a fork of its memory as it stands after this step's frames.
 
-    only_if_changed: skip it (no CheckResult) when this step wrote no token to the camera's memory: the model is
-    deterministic, so an unchanged memory gives the same p.
+    zones: by rule id, the polygon of those that look at a part of the picture alone: they read the memory's tokens of
+        the cells that it touches, and no other picture's token.
+    only_if_changed: skip a rule (no CheckResult) when this step wrote no token that it reads to the camera's memory:
+        the model is deterministic, so an unchanged memory gives the same p.
     """
 
     camera: str
     rules: tuple[tuple[str, str], ...]  # (rule id, question)
     only_if_changed: bool = False
+    zones: tuple[tuple[str, Polygon], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    One sentence about what a camera saw, written at one of its frames.
+
+    id, seq: of its durable event. t_ns: when its frame was taken, Unix epoch nanoseconds.
+    jpg: wire path of that frame; None where it was not stored.
+    """
+
+    id: str
+    seq: int
+    t_ns: int
+    text: str
+    jpg: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLine:
+    """A note as a question shows it to the model: `t_ns` for the order, `line` with its time in words."""
+
+    t_ns: int
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question to one camera, decoded on a fork of its memory."""
+    """
+    One question to one camera, decoded on a fork of its memory.
+
+    asked_ns: Unix epoch nanoseconds, for ttft.
+    notes: what to put before the question, the most fitting first; as many as there is room for are read.
+    background: nobody waits for it; it gives way to frames and to every other question.
+    """
 
     id: str
     camera: str
     text: str
     max_tokens: int = 128
-    asked_ns: int = 0  # Unix epoch ns, for ttft
+    asked_ns: int = 0
+    notes: tuple[NoteLine, ...] = ()
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +244,8 @@ class AnswerDelta:
     text: only whole characters; a split multi-byte character waits for the next delta.
     frame_ns: the newest frame in the fork the answer is made on; t0_ns, t1_ns the span of time its memory holds.
     recalled: stretches of older time (t0_ns, t1_ns) that were brought back from the archive for this question.
+    notes_read: so many of the ask's notes, from the first on, stood before the question.
+    origin_ns: the time from which the model counts its seconds.
     reason: one sentence when status is FAILED or UNKNOWN.
     """
 
@@ -215,6 +260,8 @@ class AnswerDelta:
     t1_ns: int | None = None
     reason: str | None = None
     recalled: tuple[tuple[int, int], ...] = ()
+    notes_read: int = 0
+    origin_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

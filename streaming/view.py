@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memory.kv import KV
 from memory.policies import Policy, room_for
 from memory.rope import Rope, rebase
+from memory.types import Kind
 
 from .drop import Stages
-from .types import CameraSettings, Frame
+from .types import CameraSettings, Frame, Polygon
+from .zones import cells_in
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class View:
     pixels, reference: what the rules on pixels and on features asked to remember [n, k] on the device, and the grid it
         belongs to.
     hw, key_ns: grid and time of the last frame that was kept whole. key_due: the next frame is to be kept whole.
+    grid_since: the number of the first frame of that grid in a row; cells of older rows are other places.
     waiting: frames that wait for their temporal neighbour.
     origin_ns: the time of its first frame; the model reads seconds since then.
     newest: number and time of the newest frame taken in; None while nothing was seen.
@@ -38,13 +42,33 @@ class View:
     hw: tuple[int, int] | None = None
     key_ns: int | None = None
     key_due: bool = True
+    grid_since: int = 0
     waiting: list[Frame] = field(default_factory=list)
     origin_ns: int | None = None
     newest: tuple[int, int] | None = None
 
-    def saw_whole(self, hw: tuple[int, int], pts_ns: int) -> None:
+    def saw_whole(self, hw: tuple[int, int], seq: int, pts_ns: int) -> None:
         """Note that a frame of this grid was kept whole."""
+        if hw != self.hw:
+            self.grid_since = seq
         self.hw, self.key_ns, self.key_due = hw, pts_ns, False
+
+    def rows_in(self, zone: Polygon) -> NDArray[np.int64]:
+        """
+        The rows of the memory that show this part of the picture, with the prompt and the text of their frames.
+
+        Ascending; empty where none shows it. A frame that shows nothing of it is left out whole, as one is of which
+        nothing was kept.
+        """
+        meta = self.kv.meta
+        if self.hw is None:
+            return np.empty(0, np.int64)
+        shown = (meta.cell >= 0) & (meta.frame >= self.grid_since)
+        shown[shown] = cells_in((zone,), self.hw)[meta.cell[shown]]
+        if not shown.any():
+            return np.empty(0, np.int64)
+        text = ~meta.visual & np.isin(meta.frame, meta.frame[shown])
+        return np.flatnonzero(shown | text | (meta.kind == Kind.PROMPT)).astype(np.int64)
 
     def make_room(self, incoming: int, *, low: float) -> None:
         """

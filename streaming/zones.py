@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-Zone = tuple[tuple[float, float], ...]  # corners (x, y) in 0..1
+from .types import Polygon
+
 SAMPLES = 4  # points across a cell that are looked at
 
 
-@lru_cache(maxsize=256)
-def cells_in(zones: tuple[Zone, ...], hw: tuple[int, int]) -> NDArray[np.bool_]:
+@lru_cache(maxsize=4096)  # a rule may have one of its own
+def cells_in(zones: tuple[Polygon, ...], hw: tuple[int, int]) -> NDArray[np.bool_]:
     """The cells [h * w] of a grid that a zone touches, row-major; not to be written to. A zone always has some."""
     h, w = hw
     y, x = np.meshgrid(_points(h), _points(w), indexing="ij")
@@ -33,7 +33,7 @@ def _points(cells: int) -> NDArray[np.float64]:
     return (np.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
 
 
-def _contains(zone: Sequence[tuple[float, float]], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _contains(zone: Polygon, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points lie in the polygon: those from which a ray to the right crosses its edges an odd number of times."""
     inside = np.zeros(x.shape, np.bool_)
     for (x0, y0), (x1, y1) in zip(zone, [*zone[1:], zone[0]], strict=True):

@@ -111,6 +111,47 @@ def test_the_whole_path_and_a_restart():
         asyncio.run(after_a_restart(daemon))
 
 
+async def notes_and_what_rests_on_them(daemon: Daemon) -> None:
+    """Notes come with their frame; when the worker that wrote them is dead, a question still finds and cites them."""
+    await daemon.until_ready()
+    async with wire_client(daemon.url) as client:
+        await client.request("subscribe", topics=["note", "answer", "gap"], cameras="*", after=0)
+        await client.request("camera.add", camera=YARD | {"notes": True})
+        first, second = [(await client.until(lambda m: m["type"] == "note"))[-1] for _ in range(2)]
+        assert first["seq"] < second["seq"]
+        assert first["frame_ts"] + 1000 <= second["frame_ts"]
+        assert first["text"]
+        assert {"rho", "z"} <= set(first["trigger"])
+        jpeg = await asyncio.to_thread(lambda: urllib.request.urlopen(daemon.http + first["evidence"]["jpg"]).read())
+        assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
+
+        assert daemon.kill("worker")
+        seen = await client.until(lambda m: m["type"] == "gap" and m["reason"] == "worker_restart", within_s=90)
+        question = "What happened earlier?"
+        ask = (await client.request("ask", camera="yard", text=question, max_tokens=6))["ask"]
+        seen += await client.until(lambda m: m["type"] == "answer.done" and m["ask"] == ask)
+        done = seen[-1]
+        assert done["status"] == "completed"
+        written = {m["event"]: m for m in (first, second, *seen) if m["type"] == "note"}
+        cited = {each["note"]: each for each in done["citations"] if "note" in each}
+        assert {first["event"], second["event"]} & set(cited)
+        for name, each in cited.items():
+            assert each["t0"] == each["t1"] == written[name]["frame_ts"]
+            assert each["text"] == written[name]["text"]
+            assert each["evidence"] == written[name]["evidence"]
+
+        listed = (await client.request("events.list", kind="note", camera="yard", limit=500))["events"]
+        assert [event["event"] for event in listed][:2] == [first["event"], second["event"]]
+
+
+def test_notes_outlive_the_worker_that_wrote_them():
+    """Written on change and on schedule, durable, and cited by an answer of the next worker."""
+    quick = {"VIGILD_NOTES__MIN_S": "1", "VIGILD_NOTES__MAX_S": "2", "VIGILD_NOTES__MAX_TOKENS": "8"}
+    with running_daemon(**quick) as daemon:
+        asyncio.run(notes_and_what_rests_on_them(daemon))
+        assert daemon.stop() == 0
+
+
 def test_a_second_daemon_on_the_same_directory_is_refused():
     """It says who holds the directory, exits non-zero, and the first goes on."""
     with running_daemon() as first:

@@ -117,7 +117,7 @@ class Night(Scene):
     def render(self, t_s: float) -> Image:
         lit = Scene.render(self, t_s)
         grain = np.random.default_rng((self.seed, round(t_s * 1000))).normal(0, 6, lit.shape)
-        return np.clip(lit * 0.25 + grain, 0, 255).astype(np.uint8)
+        return np.clip(lit * 0.45 + grain, 0, 255).astype(np.uint8)
 
 
 def _yard_events(seconds: float) -> Iterator[Event]:

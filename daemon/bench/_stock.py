@@ -33,10 +33,10 @@ class Keeper:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+    def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         """As the model, noting the frames among the chunks."""
         self.kept += [chunk for chunk in chunks if chunk.visual is not None]
-        return self._model.forward(chunks)
+        return self._model.forward(chunks, words=words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from clients.sdk import Answer, Vigil
 
 from .link import Token, Url, talk
 from .telling import milliseconds
-from .terminal import CommandError, Json, Terminal
+from .terminal import CommandError, Json, Terminal, stamp
 
 
 def register(app: typer.Typer) -> None:
@@ -44,10 +44,25 @@ def register(app: typer.Typer) -> None:
         if as_json:
             terminal.item({"type": "answer.done", **msgspec.to_builtins(answer)})
         terminal.piece(answer.text.removeprefix(said) + "\n")  # pieces are lossy, the answer is not
+        for line in sources(answer):
+            terminal.say(line, style="dim")
         terminal.say(footnote(answer), style="dim")
         if answer.status != "completed":
             reason = f": {answer.reason}" if answer.reason else ""
             raise CommandError(f"the answer is {answer.status}{reason}", code=answer.status)
+
+
+def sources(answer: Answer) -> list[str]:
+    """What the answer rests on, one line each: notes, stretches of memory, and times that nothing bears out."""
+    lines = [
+        f"  {stamp(each['t0'])}  note: {each['text']}"
+        if "note" in each
+        else f"  {stamp(each['t0'])} to {stamp(each['t1'])}  seen"
+        for each in answer.citations
+    ]
+    if answer.doubtful:
+        lines.append(f"  not borne out by anything seen: {', '.join(answer.doubtful)}")
+    return lines
 
 
 def footnote(answer: Answer) -> str:

@@ -8,12 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
-from clients.messages import CameraSpec
+from clients.messages import CameraSpec, Zone
 
 from .link import Token, Url, talk
+from .rules import CORNERS, polygon
 from .terminal import Json, Terminal, ago
 
 app = typer.Typer(help="The cameras.", pretty_exceptions_enable=False)
+
+Masks = Annotated[
+    list[str] | None,
+    typer.Option("--mask", metavar=CORNERS, help="A part that is painted over before anything sees it; repeatable."),
+]
+Zones = Annotated[
+    list[str] | None,
+    typer.Option("--zone", metavar=CORNERS, help="A part outside of which changes do not matter; repeatable."),
+]
+NeverDrop = Annotated[
+    list[str] | None,
+    typer.Option("--never-drop", metavar=CORNERS, help="A part that is kept of every frame; repeatable."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -44,12 +58,26 @@ def add(
     source: Annotated[str, typer.Argument(help="rtsp://… http://… file:clip.mp4 v4l2:/dev/video0 synthetic:yard")],
     *,
     fps: Annotated[float, typer.Option(help="Frames sampled a second.")] = 2.0,
+    model: Annotated[str | None, typer.Option(help="Which model, where workers serve different ones.")] = None,
+    mask: Masks = None,
+    zone: Zones = None,
+    never_drop: NeverDrop = None,
+    notes: Annotated[bool, typer.Option("--notes", help="Write down in a sentence what changes.")] = False,
     url: Url = None,
     token: Token = None,
     as_json: Json = False,
 ) -> None:
     """Add a camera; it is watched from now on, for ever."""
-    spec = CameraSpec(id=camera, source=source, fps=fps)
+    spec = CameraSpec(
+        id=camera,
+        source=source,
+        fps=fps,
+        model=model,
+        masks=polygons(mask, "--mask"),
+        zones=polygons(zone, "--zone"),
+        never_drop=polygons(never_drop, "--never-drop"),
+        notes=notes,
+    )
     added = talk(url, token, lambda vigil: vigil.add_camera(spec))
     terminal = Terminal(as_json)
     if as_json:
@@ -89,6 +117,10 @@ def remove(
     if as_json:
         terminal.item(removed.as_message())
     terminal.say(f"removed {camera}")
+
+
+def polygons(texts: list[str] | None, option: str) -> tuple[Zone, ...]:
+    return tuple(polygon(text, option) for text in texts or ())
 
 
 def row(camera: Mapping[str, Any], now_ms: int) -> list[Any]:

@@ -14,12 +14,15 @@ from .terminal import CommandError, Exit, Json, Terminal
 
 app = typer.Typer(help="The standing questions.", pretty_exceptions_enable=False)
 
+CORNERS = "'x,y x,y x,y'"  # 0,0 is the top left corner, 1,1 the bottom right one
 On = Annotated[float | None, typer.Option("--on", help="An alert starts at this probability …")]
 Off = Annotated[float | None, typer.Option("--off", help="… and ends at this one.")]
 Hold = Annotated[float | None, typer.Option("--hold", metavar="SECONDS", help="How long p must stay beyond either.")]
 Cooldown = Annotated[float | None, typer.Option("--cooldown", metavar="SECONDS", help="Quiet after an alert.")]
 Say = Annotated[str | None, typer.Option("--say", help="The text that an alert carries.")]
-ZoneText = Annotated[str | None, typer.Option("--zone", metavar="'x,y x,y x,y'", help="A polygon, coordinates 0 to 1.")]
+ZoneText = Annotated[
+    str | None, typer.Option("--zone", metavar=CORNERS, help="The only part of the picture that it looks at.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -143,7 +146,7 @@ def to_map(rule: RuleSpec) -> dict[str, Any]:
     return dict(msgspec.to_builtins(rule))
 
 
-def polygon(text: str) -> Zone:
+def polygon(text: str, option: str = "--zone") -> Zone:
     """`"0,0 1,0 1,1"` as points. Raises CommandError when it is not of this form; bounds are the daemon's to check."""
     points = []
     for pair in text.split():
@@ -153,5 +156,5 @@ def polygon(text: str) -> Zone:
         except ValueError:
             comma = ""
         if not comma:
-            raise CommandError(f"--zone: '{pair}' is no point; write 'x,y x,y x,y'", Exit.USAGE, code="usage")
+            raise CommandError(f"{option}: '{pair}' is no point; write 'x,y x,y x,y'", Exit.USAGE, code="usage")
     return tuple(points)

@@ -44,7 +44,9 @@ def camera_state(message: Message) -> str:
 def answer(message: Message) -> str:
     status = message.get("status")
     text = message.get("text") or ""
-    return text if status == "completed" else f"{text} [{status}]".strip()
+    doubtful = message.get("doubtful")
+    doubt = f" (not borne out: {', '.join(doubtful)})" if doubtful else ""
+    return f"{text}{doubt}" if status == "completed" else f"{text} [{status}]".strip()
 
 
 def gap(message: Message) -> str:

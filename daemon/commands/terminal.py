@@ -120,6 +120,12 @@ def clock(ts_ms: int | None) -> str:
     return "--:--:--" if ts_ms is None else time.strftime("%H:%M:%S", time.localtime(ts_ms / 1000))
 
 
+def stamp(ts_ms: int) -> str:
+    """Unix epoch milliseconds as local time of day, with the date where that is not today's."""
+    at = time.localtime(ts_ms / 1000)
+    return time.strftime("%H:%M:%S" if at[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M:%S", at)
+
+
 def ago(ts_ms: int | None, now_ms: int) -> str:
     """How long ago, in the largest fitting unit."""
     if ts_ms is None:

@@ -18,6 +18,7 @@ from .verdict import judged
 
 PAGE: Final = 500  # events a round trip while history is searched
 TAIL_PAGE: Final = 500
+NOTES_PAGE: Final = 500
 
 
 def new_event_id() -> str:
@@ -118,6 +119,23 @@ class Events:
                 break
             low, high = (low, events[-1].seq - 1) if newest_first else (events[-1].seq + 1, high)
         return found[:limit][::-1] if newest_first else found[:limit]
+
+    async def notes(self, camera: str) -> list[Event]:
+        """
+        The camera's newest notes that are still held, oldest first, as many as the store lists (5,000).
+
+        Those of a removed camera are not listed any more, though history shows them: who adds it anew begins anew.
+        """
+        found: list[Event] = []
+        last, full = -1, True
+        while full:  # page by page from the newest
+            words = judged(await self._link.call("notes", camera, last - NOTES_PAGE + 1, last))
+            full, last = int(words[0]) == NOTES_PAGE, last - NOTES_PAGE
+            found[:0] = [
+                Event(int(seq), event, "note", camera, int(ts), unpack(data))
+                for seq, event, ts, data in zip(*(words[i::4] for i in range(1, 5)), strict=True)
+            ]
+        return found
 
     async def tail(self, after: int) -> AsyncIterator[list[Event]]:
         """

@@ -13,6 +13,7 @@ bounded number of small values, carry "allow-oom", so that a full store can stil
 ]]
 
 local CHANGES_KEPT = 1000    -- a follower further behind gets "reset" and reads everything again
+local NOTES_KEPT = 5000      -- seqs a camera, so that its notes are found without a walk through all events
 local TRIMMED_AT_ONCE = 10000 -- entries a call, so that the server never stands still
 
 local function int(n)
@@ -108,6 +109,9 @@ local function emit(keys, args)
     redis.call('HDEL', root .. 'alerts:' .. camera, subject)
   elseif kind == 'answer' then
     forget_ask(root, camera, subject)
+  elseif kind == 'note' and redis.call('HEXISTS', root .. 'cameras', camera) == 1 then
+    redis.call('RPUSH', root .. 'notes:' .. camera, reply[2])
+    redis.call('LTRIM', root .. 'notes:' .. camera, -NOTES_KEPT, -1)
   end
   return remember(root, request, ttl_ms, reply)
 end
@@ -137,7 +141,8 @@ local function remove_camera(keys, args)
   for _, rule in ipairs(redis.call('SMEMBERS', root .. 'rules:' .. id)) do
     redis.call('HDEL', root .. 'rules', rule)
   end
-  redis.call('DEL', root .. 'rules:' .. id, root .. 'lease:' .. id, root .. 'alerts:' .. id, root .. 'asks:' .. id)
+  redis.call('DEL', root .. 'rules:' .. id, root .. 'lease:' .. id, root .. 'alerts:' .. id, root .. 'asks:' .. id,
+             root .. 'notes:' .. id)
   redis.call('HDEL', root .. 'cameras', id)
   redis.call('HDEL', root .. 'states', id)
   redis.call('HDEL', root .. 'counters', id)
@@ -317,6 +322,22 @@ local function trim(keys, args)
   return {'ok', int(keep_from - oldest), int(keep_from), keep_from < low and '1' or '0'}
 end
 
+-- notes(camera, from, to) -> 'ok', how many were listed, seq, id, ts, data, ...: those events of the list that are held
+local function notes(keys, args)
+  local root = keys[1]
+  local listed = redis.call('LRANGE', root .. 'notes:' .. args[1], args[2], args[3])
+  local reply = {'ok', int(#listed)}
+  for _, seq in ipairs(listed) do
+    local entry = redis.call('XRANGE', root .. 'events', seq .. '-0', seq .. '-0')[1]
+    if entry then
+      local field = {}
+      for i = 1, #entry[2], 2 do field[entry[2][i]] = entry[2][i + 1] end
+      for _, word in ipairs({seq, field.id, field.ts, field.data}) do reply[#reply + 1] = word end
+    end
+  end
+  return reply
+end
+
 local function register(name, callback, flags)
   redis.register_function{function_name = 'vigil_@_' .. name, callback = callback, flags = flags}
 end
@@ -335,4 +356,5 @@ register('put_counters', put_counters, {'allow-oom'})
 register('counters', counters, {'no-writes'})
 register('heartbeat', heartbeat, {'allow-oom'})
 register('workers', workers, {'no-writes'})
+register('notes', notes, {'no-writes'})
 register('trim', trim, {'allow-oom'})

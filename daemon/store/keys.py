@@ -10,6 +10,7 @@ Only functions.lua derives keys from it; the names that Python reads directly st
     states, counters    hash camera -> latest            alerts:<camera>     hash alert -> open alert
     asks:<camera>       hash ask -> question             ask_camera          hash ask -> camera (index)
     cancelled           hash ask -> "1"                  workers, tokens     hash id -> map
+    notes:<camera>      list of the seqs of its notes, capped
     once:<request>      reply of a request, expires      lossy               pub/sub channel
 """
 

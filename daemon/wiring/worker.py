@@ -13,6 +13,7 @@ from daemon.session import SessionSettings
 from daemon.worker import WorkerSettings
 from streaming.admission import AdmissionSettings
 from streaming.engine import EngineSettings
+from streaming.past import NoteSettings
 from streaming.scheduler import SchedulerSettings
 from streaming.sources import Limits
 from streaming.trigger import TriggerSettings
@@ -20,7 +21,7 @@ from streaming.trigger import TriggerSettings
 
 def worker_settings(config: Config) -> WorkerSettings:
     """What a worker runs with under this configuration."""
-    camera, engine, rules, store = config.camera, config.engine, config.rules, config.store
+    camera, engine, rules, notes, store = config.camera, config.engine, config.rules, config.notes, config.store
     session = SessionSettings(
         recheck_s=rules.recheck_s,
         blind_std=camera.blind_std,
@@ -30,6 +31,7 @@ def worker_settings(config: Config) -> WorkerSettings:
         lag_off=camera.lag_off,
         gap_s=camera.gap_s,
         trigger=TriggerSettings(z_on=rules.change_z, rho_on=rules.change_rho),
+        notes=NoteSettings(min_s=notes.min_s, max_s=notes.max_s, max_tokens=notes.max_tokens, recall=notes.recall),
     )
     roster = RosterSettings(
         lease_ttl_s=config.worker.lease_ttl_s,
@@ -60,6 +62,7 @@ def worker_settings(config: Config) -> WorkerSettings:
             max_memory_bytes=engine.memory_mb << 20,
             archive_bytes=engine.archive_mb << 20,
             max_recall_tokens=engine.recall_tokens,
+            max_note_tokens=notes.recall_tokens,
             policy_options={kind: {"whole_s": camera.whole_s} for kind in ("salience", "merge", "retrieve")},
             threads=engine.threads,
             drop_options={

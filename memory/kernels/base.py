@@ -17,14 +17,17 @@ class Work:
     """
     New tokens of one camera or question, a stretch of the packed batch.
 
-    blocks: lengths that sum to their number; a token sees its own block, causally, and all that the target holds.
+    shared: how many of the first tokens every block continues; they see all that the target holds and, causally,
+        themselves.
+    blocks: lengths of the rest; a token sees its own block, causally, the shared tokens and all that the target holds.
     """
 
     target: Target
     blocks: tuple[int, ...]
+    shared: int = 0
 
     def __len__(self) -> int:
-        return sum(self.blocks)
+        return self.shared + sum(self.blocks)
 
 
 class Batch(Protocol):

@@ -53,19 +53,25 @@ class FlashCpuBatch:
         out = []
         for at, (work, q, k, v) in enumerate(zip(self._work, *split, strict=True)):
             parts = work.target.extend(layer, k, v)
-            if len(parts) == 1 and len(work.blocks) == 1:
-                out.append(attend(q, parts, self._bias(at, group), scale=scale))
+            if work.shared:  # to the blocks, the shared tokens are held rows like all others
+                rest = len(work) - work.shared
+                out.append(self._one(at, q[:, : work.shared], _without(parts, rest), group=group, scale=scale))
+                out.append(joined(q[:, work.shared :], parts, work.blocks, flash=self._flash, scale=scale))
+            elif len(work.blocks) == 1:
+                out.append(self._one(at, q, parts, group=group, scale=scale))
             else:
                 out.append(joined(q, parts, work.blocks, flash=self._flash, scale=scale))
         return torch.cat(out, dim=1)
 
-    def _bias(self, at: int, group: int) -> Tensor | None:
-        """The mask of a single block, built in the first layer."""
-        if at not in self._biases:
-            work = self._work[at]
-            mask = block_causal(work.blocks, device=self._device, dtype=self._dtype)
-            self._biases[at] = spread(mask, rows=work.target.before + len(work), group=group)
-        return self._biases[at]
+    def _one(self, at: int, query: Tensor, parts: Sequence[Pair], *, group: int, scale: float) -> Tensor:
+        """One block of [heads, n, head_dim], the last n rows of the parts."""
+        n = query.shape[1]
+        if len(parts) > 1:
+            return joined(query, parts, (n,), flash=self._flash, scale=scale)
+        if at not in self._biases:  # in the first layer
+            mask = block_causal((n,), device=self._device, dtype=self._dtype)
+            self._biases[at] = spread(mask, rows=parts[0][0].shape[1], group=group)
+        return attend(query, parts, self._biases[at], scale=scale)
 
 
 def joined(query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], *, flash: Flash, scale: float) -> Tensor:
@@ -93,6 +99,13 @@ def joined(query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], *, flash
     return out
 
 
+def _without(parts: Sequence[Pair], n: int) -> list[Pair]:
+    """The parts, the last of them without its last n rows."""
+    *before, (keys, values) = parts
+    rows = keys.shape[1] - n
+    return [*before, (keys[:, :rows], values[:, :rows])]
+
+
 def _over(packed: Tensor, part: Pair, flash: Flash, scale: float, *, like: Tensor) -> tuple[Tensor, Tensor]:
     """Everything over all rows of a part: output as `like` [heads, n, head_dim], log-sum-exp [heads, n]."""
     out, weight = flash(packed, part[0][None], part[1][None], 0.0, is_causal=False, scale=scale)
@@ -105,10 +118,13 @@ def _among(
     """The new tokens inside their blocks, all padded to the longest: what is behind a token, it does not see."""
     heads, n, dim = query.shape
     group = heads // keys.shape[0]
+    if len(blocks) == 1:
+        k, v = (each.repeat_interleave(group, 0)[None] for each in (keys, values))
+        out, weight = flash(query[None], k, v, 0.0, is_causal=True, scale=scale)
+        return out[0], weight[0]
     padded, real = _padding(blocks)
-    count = len(blocks)
     q, k, v = (
-        each.index_select(1, padded).reshape(each.shape[0], count, -1, dim).transpose(0, 1)
+        each.index_select(1, padded).reshape(each.shape[0], len(blocks), -1, dim).transpose(0, 1)
         for each in (query, keys, values)
     )
     out, weight = flash(

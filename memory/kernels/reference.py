@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar
@@ -26,8 +27,10 @@ class Reference:
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
         """Segments of one length run as one batch: many windows or pictures cost few calls."""
         groups = _by_length(tuple(cuts), query.device)
-        if len(groups) == 1:  # all alike and in order: nothing to gather
-            return _together(query, keys, values, length=groups[0][0], scale=scale)
+        if len(runs := _runs(tuple(cuts))) == len(groups):  # those of one length are neighbours: nothing to gather
+            split = (torch.split(each, [rows for _, rows in runs], dim=1) for each in (query, keys, values))
+            alike = zip(runs, *split, strict=True)
+            return torch.cat([_together(q, k, v, length=length, scale=scale) for (length, _), q, k, v in alike], dim=1)
         out = torch.empty_like(query)
         for length, rows in groups:
             gathered = (each.index_select(1, rows) for each in (query, keys, values))
@@ -42,7 +45,7 @@ class ReferenceBatch:
         self._work = work
         self._lengths = [len(each) for each in work]
         self._rows = [each.target.before + len(each) for each in work]
-        self._masks = [block_causal(each.blocks, device=device, dtype=dtype) for each in work]
+        self._masks = [block_causal(each.blocks, shared=each.shared, device=device, dtype=dtype) for each in work]
         self._biases: list[Tensor | None] | None = None
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
@@ -59,18 +62,21 @@ class ReferenceBatch:
         return torch.cat(out, dim=1)
 
 
-def block_causal(blocks: Sequence[int], *, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+def block_causal(blocks: Sequence[int], *, shared: int = 0, device: torch.device, dtype: torch.dtype) -> Tensor | None:
     """
-    The additive mask [n, n] among n = sum(blocks) new tokens: causal inside a block, blind to the other blocks.
+    The additive mask [n, n] among n = shared + sum(blocks) new tokens: causal inside a block, blind to other blocks.
 
-    One block is a frame or a question; several are questions side by side. None where there is nothing to hide (n = 1).
+    One block is a frame or a question; several are questions side by side, that may continue the first `shared` tokens.
+    None where there is nothing to hide (n = 1).
     """
-    n = sum(blocks)
+    n = shared + sum(blocks)
     if n == 1:
         return None
-    number = torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor(blocks))
+    if n == max(shared, *blocks):  # a single block
+        return torch.full((n, n), float("-inf"), dtype=dtype, device=device).triu_(1)
+    number = torch.repeat_interleave(torch.arange(len(blocks) + 1), torch.tensor([shared, *blocks]))
     order = torch.arange(n)
-    visible = (number[:, None] == number) & (order[:, None] >= order)
+    visible = ((number[:, None] == number) | (number == 0)) & (order[:, None] >= order)
     return torch.zeros(n, n, dtype=dtype).masked_fill(~visible, float("-inf")).to(device)
 
 
@@ -130,6 +136,13 @@ def _by_length(cuts: tuple[int, ...], device: torch.device) -> list[tuple[int, T
     starts, lengths = np.array(cuts[:-1], np.int64), np.diff(np.array(cuts, np.int64))
     rows = {int(n): starts[lengths == n][:, None] + np.arange(n) for n in np.unique(lengths) if n}
     return [(length, torch.from_numpy(at.ravel()).to(device)) for length, at in rows.items()]
+
+
+@lru_cache(maxsize=64)
+def _runs(cuts: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Neighbouring segments of one length: that length, and all their rows; empty ones are left out."""
+    lengths = [stop - start for start, stop in itertools.pairwise(cuts) if stop > start]
+    return [(length, length * len(list(alike))) for length, alike in itertools.groupby(lengths)]
 
 
 def _together(query: Tensor, keys: Tensor, values: Tensor, *, length: int, scale: float) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memory.kv import KV, Target
+from memory.kv import KV
 from memory.pool import SlabPool
 from memory.types import KVShape, TokenMeta
 
@@ -62,22 +62,25 @@ def _decoder(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.d
         for held in (each.keys, each.values):
             held.copy_(torch.randn(held.shape, generator=random).to(torch.bfloat16))
     memories = []
-    for rows in (0, 37, 120):
+    for rows in (0, 37, 120, 61):
         kv = KV(pool, budget=SLAB_ROWS)
         kv.commit(TokenMeta.prompt(np.tile(np.arange(rows), (3, 1))), cursor=rows)
         memories.append(kv)
     fresh, asked = memories[1].fork(suffixes), memories[2].fork(suffixes)
     asked.commit(5)
-    targets: list[tuple[Target, tuple[int, ...]]] = [
-        (memories[0].tail(), (7,)),
-        (memories[1].tail(), (9,)),
-        (fresh, (6,)),
-        (memories[2].tail(), (3, 1, 4)),
-        (asked, (1,)),
+    work = [
+        Work(memories[0].tail(), (7,)),
+        Work(memories[1].tail(), (9,)),
+        Work(fresh, (6,)),
+        Work(memories[2].tail(), (3, 1, 4)),
+        Work(asked, (1,)),
+        Work(memories[3].tail(), (2, 5, 1), shared=6),
+        Work(memories[2].part(np.arange(1, 120, 3)), (4, 2)),
+        Work(memories[3].part(np.arange(0, 61, 4)), (3, 2), shared=4),
     ]
     outputs = [
-        _layers(kernel, [Work(target, blocks) for target, blocks in chosen], case, random, device=device, dtype=dtype)
-        for chosen in (targets, targets[1:2], targets[4:])
+        _layers(kernel, chosen, case, random, device=device, dtype=dtype)
+        for chosen in (work, work[1:2], work[4:5], work[5:6], work[6:7], work[7:])
     ]
     return [*outputs, pool.keys, pool.values, suffixes.keys, suffixes.values]
 

@@ -1,9 +1,10 @@
 """
 Attention through flash varlen kernels: a few launches a layer, however many cameras and questions there are.
 
-What a token sees splits into parts that need no mask of their own: the rows that its target holds, all of them, and
-the new tokens of its block, causally. Each part is one call over the whole batch; their results are joined by the
-log-sum-exp of their scores, which is exact. A slab is one page of a paged cache: held rows are read where they lie.
+What a token sees splits into parts that need no mask of their own: the rows that its target holds, all of them, the
+tokens that its block continues, all of them, and the new tokens of its block, causally. Each part is one call over the
+whole batch; their results are joined by the log-sum-exp of their scores, which is exact. A slab is one page of a paged
+cache: held rows are read where they lie.
 """
 
 from __future__ import annotations
@@ -85,6 +86,22 @@ class _Held:
     rows: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """
+    The tokens that blocks continue, as sequences of keys for the tokens of those blocks.
+
+    tokens: int64 [t], the blocks'. cu, longest: their sequences. keys: int64 [s], the shared ones; cu_k, most: theirs.
+    """
+
+    tokens: Tensor
+    cu: Tensor
+    longest: int
+    keys: Tensor
+    cu_k: Tensor
+    most: int
+
+
 class VarlenBatch:
     """All works at once. A Batch."""
 
@@ -94,13 +111,14 @@ class VarlenBatch:
         self._device = device
         self._total = sum(len(each) for each in work)
         starts = np.cumsum([0, *(len(each) for each in work)])
-        blocks = [block for each in work for block in each.blocks]
+        blocks = [block for each in work for block in (each.shared, *each.blocks) if block]
         self._cu = self._int32(np.cumsum([0, *blocks]))
         self._longest = max(blocks)
         self._places = self._new(work, starts)
+        self._shared = self._continued(work, starts)
         self._held = [
-            self._sequences(pool, seen, starts, paged=paged and pool.rows % PAGE_ROWS == 0)
-            for pool, seen in _by_pool(work).items()
+            self._sequences(pool, seen, starts, paged=paged and whole and pool.rows % PAGE_ROWS == 0)
+            for (pool, whole), seen in _by_pool(work).items()
         ]
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
@@ -111,6 +129,19 @@ class VarlenBatch:
             place.pool.values[:, layer][place.slabs, :, place.rows] = new_v
         out, lse = self._run(q, k, v, self._cu, self._cu, self._longest, self._longest, scale=scale, window_size=CAUSAL)
         joined, weight = out.float(), lse
+        if (shared := self._shared) is not None:
+            old, old_lse = self._run(
+                q[shared.tokens],
+                k[shared.keys],
+                v[shared.keys],
+                shared.cu,
+                shared.cu_k,
+                shared.longest,
+                shared.most,
+                scale=scale,
+                window_size=ALL,
+            )
+            joined, weight = _join(joined, weight, old.float(), old_lse, shared.tokens)
         for held in self._held:
             old, old_lse = self._over(held, layer, q, scale)
             joined, weight = _join(joined, weight, old.float(), old_lse, held.tokens)
@@ -157,6 +188,8 @@ class VarlenBatch:
         found: dict[SlabPool, list[tuple[int, Extent]]] = {}
         for i, each in enumerate(work):
             extent = each.target.held[-1]
+            if extent.only is not None:
+                continue
             found.setdefault(extent.pool, []).append((i, extent))
         places = []
         for pool, seen in found.items():
@@ -174,18 +207,35 @@ class VarlenBatch:
             )
         return places
 
+    def _continued(self, work: Sequence[Work], starts: NDArray[np.int64]) -> _Shared | None:
+        """Which tokens see which shared ones; None where nobody shares any."""
+        sharing = [(int(start), each) for start, each in zip(starts, work, strict=False) if each.shared]
+        if not sharing:
+            return None
+        shared, rest = [each.shared for _, each in sharing], [sum(each.blocks) for _, each in sharing]
+        return _Shared(
+            tokens=self._int64(
+                np.concatenate([np.arange(start + each.shared, start + len(each)) for start, each in sharing])
+            ),
+            cu=self._int32(np.cumsum([0, *rest])),
+            longest=max(rest),
+            keys=self._int64(np.concatenate([np.arange(start, start + each.shared) for start, each in sharing])),
+            cu_k=self._int32(np.cumsum([0, *shared])),
+            most=max(shared),
+        )
+
     def _sequences(
         self, pool: SlabPool, seen: Sequence[tuple[int, int, Extent]], starts: NDArray[np.int64], *, paged: bool
     ) -> _Held:
         """seen: the work's number, its length and the rows of this pool that it sees."""
-        counts, used = [n for _, n, _ in seen], [extent.rows for _, _, extent in seen]
+        counts, used = [n for _, n, _ in seen], [len(extent) for _, _, extent in seen]
         slabs = np.array([extent.slab for _, _, extent in seen], np.int64)
         gathered: dict[str, Tensor] = {}
         if not paged:
             gathered = {
                 "cu_k": self._int32(np.cumsum([0, *used])),
                 "slabs": self._int64(np.repeat(slabs, used)),
-                "rows": self._int64(np.concatenate([np.arange(rows) for rows in used])),
+                "rows": self._int64(np.concatenate([extent.seen for _, _, extent in seen])),
             }
         return _Held(
             pool=pool,
@@ -228,13 +278,13 @@ def can_page(op: Op) -> bool:
     return {"block_table", "seqused_k"} <= set(inspect.signature(op).parameters)
 
 
-def _by_pool(work: Sequence[Work]) -> dict[SlabPool, list[tuple[int, int, Extent]]]:
-    """Who sees held rows of which pool: the work's number, its length, the rows."""
-    found: dict[SlabPool, list[tuple[int, int, Extent]]] = {}
+def _by_pool(work: Sequence[Work]) -> dict[tuple[SlabPool, bool], list[tuple[int, int, Extent]]]:
+    """Who sees held rows of which pool, all of them (True) or chosen ones: the work's number, its length, the rows."""
+    found: dict[tuple[SlabPool, bool], list[tuple[int, int, Extent]]] = {}
     for i, each in enumerate(work):
         for extent in each.target.held:
-            if extent.rows:
-                found.setdefault(extent.pool, []).append((i, len(each), extent))
+            if len(extent):
+                found.setdefault((extent.pool, extent.only is None), []).append((i, len(each), extent))
     return found
 
 

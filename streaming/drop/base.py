@@ -36,7 +36,7 @@ class Cells:
     now: [n, d], this frame: luma 0..255 for PIXELS, embeddings for FEATURES.
     reference: [n, k], what the rule asked to remember of a camera; its own `blank` where there is nothing yet.
     grids: (h, w) per camera, row-major; n is the sum of h * w.
-    candidates: bool [n], the cells that an earlier stage left over; None is all.
+    candidates: bool [n], the cells where changes matter, or that an earlier stage left over; None is all.
     forced: bool [n], cells that must be kept: of a key frame, or in a zone that is never dropped; None is none.
     """
 
@@ -56,6 +56,12 @@ class Cells:
         if self.candidates is not None:
             mask = mask & self.candidates
         return mask if self.forced is None else mask | self.forced
+
+    def share(self, mask: Tensor) -> Tensor:
+        """How many of a camera's candidates are in a mask [n], as a share of them, float32 [cameras]."""
+        if self.candidates is None:
+            return self.cameras.mean(mask)
+        return self.cameras.total(mask & self.candidates) / self.cameras.total(self.candidates).clamp(min=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,9 @@ class Pixel:
         shade = (offset - level).abs() - level.abs()
         ratio = change / (self.times * known + self.least)
         beyond = (ratio > 1) | (shade > self.shade)
-        cut = (cameras.mean(beyond) >= self.cut) & (correlation(now.mean(1), before.mean(1), cameras) < self.uncut)
-        opened = cameras.largest_of(ratio) > self.clear
+        cut = (cells.share(beyond) >= self.cut) & (correlation(now.mean(1), before.mean(1), cameras) < self.uncut)
+        heard = ratio if cells.candidates is None else torch.where(cells.candidates, ratio, 0.0)
+        opened = cameras.largest_of(heard) > self.clear
         mask = cells.among((beyond & cameras.per_cell(opened)) | cameras.per_cell(cut) | unseen)
         learnt = torch.where(unseen, SEEN_ONCE, self._learn(known, flicker, moving=beyond))
         remembered = torch.cat((torch.where(mask[:, None], now, reference), now, learnt[:, None]), dim=1)

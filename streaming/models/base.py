@@ -65,8 +65,9 @@ class Chunk:
     embeds: [n, hidden].
     pos: int64 [3, n].
     target: where their keys go and what they see before themselves.
-    blocks: lengths that sum to n; a token sees its own block, causally, and all of the target. Several blocks are
-        questions side by side.
+    blocks: lengths that sum to n less `shared`; a token sees its own block, causally, the shared tokens and all of the
+        target. Several blocks are questions side by side.
+    shared: how many of the first tokens all blocks continue; they see themselves, causally, and all of the target.
     read: rows whose logits are wanted, ascending.
     visual: int64 rows that get the deepstack features.
     queries: where it is a list, the forward appends the rotated queries [heads, n, head_dim] of every layer.
@@ -76,6 +77,7 @@ class Chunk:
     pos: NDArray[np.int64] = field(repr=False)
     target: Target
     blocks: tuple[int, ...]
+    shared: int = 0
     read: tuple[int, ...] = ()
     visual: NDArray[np.int64] | None = None
     deepstack: tuple[Tensor, ...] = field(default=(), repr=False)
@@ -142,10 +144,11 @@ class VisionLanguageModel(Protocol):
         """Embeddings [..., hidden] of token ids [...] on the device. Does not synchronise."""
         ...
 
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+    def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         """
         Run a ragged batch through the decoder in one pass; mutates the chunks' targets.
 
-        Returns: float32 logits [number of read rows, vocabulary], in order of chunks and rows.
+        words: int64 [k] on the device, the tokens whose logits are wanted; None is the whole vocabulary.
+        Returns: float32 logits [number of read rows, k or vocabulary], in order of chunks and rows.
         """
         ...

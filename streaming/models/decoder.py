@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memory.kernels import Case, Chosen, Kernel, choose
 from memory.types import KVShape
@@ -42,14 +42,22 @@ def kv_shape(parts: Parts) -> KVShape:
     )
 
 
-def run(parts: Parts, chunks: Sequence[Chunk], *, kernel: Kernel, extra: dict[str, Any] | None = None) -> Tensor:
+def run(
+    parts: Parts,
+    chunks: Sequence[Chunk],
+    *,
+    kernel: Kernel,
+    words: Tensor | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Tensor:
     """
     One pass over all chunks; mutates their targets, does not synchronise.
 
-    extra: what else the family's decoder takes. Returns: float32 logits [number of read rows, vocabulary].
+    words: as in `VisionLanguageModel.forward`. extra: what else the family's decoder takes.
+    Returns: float32 logits [number of read rows, k or vocabulary].
     """
     model, device = parts.model, parts.device
-    cache = PackedCache(chunks, kernel=kernel, device=device, dtype=model.dtype)
+    cache = PackedCache(chunks, kernel=kernel, device=device, dtype=chunks[0].embeds.dtype)
     pos = torch.from_numpy(np.concatenate([chunk.pos for chunk in chunks], axis=1)).to(device)
     hidden = model.model.language_model(
         inputs_embeds=torch.cat([chunk.embeds for chunk in chunks])[None],
@@ -60,5 +68,16 @@ def run(parts: Parts, chunks: Sequence[Chunk], *, kernel: Kernel, extra: dict[st
     ).last_hidden_state[0]
     starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
     read = [int(start) + row for start, chunk in zip(starts, chunks, strict=False) for row in chunk.read]
-    logits: Tensor = model.lm_head(hidden[torch.tensor(read, dtype=torch.long, device=device)])
+    return _logits(model.lm_head, hidden[torch.tensor(read, dtype=torch.long, device=device)], words)
+
+
+def _logits(head: nn.Module, hidden: Tensor, words: Tensor | None) -> Tensor:
+    """Float32 [n, k or vocabulary] of hidden [n, hidden]; a head whose rows cannot be picked computes all first."""
+    if words is None:
+        logits: Tensor = head(hidden)
+    elif type(head) is nn.Linear and type(head.weight) is nn.Parameter:  # a quantised weight is a type of its own
+        bias = None if head.bias is None else head.bias[words]
+        logits = nn.functional.linear(hidden, head.weight[words], bias)
+    else:
+        logits = head(hidden)[:, words]
     return logits.float()

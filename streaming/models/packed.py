@@ -32,7 +32,9 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
         self._chunks = chunks
         self._lengths = [len(chunk) for chunk in chunks]
         self._asked = any(chunk.queries is not None for chunk in chunks)
-        self._batch = kernel.plan([Work(chunk.target, chunk.blocks) for chunk in chunks], device=device, dtype=dtype)
+        self._batch = kernel.plan(
+            [Work(chunk.target, chunk.blocks, chunk.shared) for chunk in chunks], device=device, dtype=dtype
+        )
         self._layer = -1
 
     def update(

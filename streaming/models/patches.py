@@ -56,7 +56,8 @@ class PatchGrid:
     """
     One temporal patch, ready for the encoder.
 
-    patches: uint8 [h * merge * w * merge, channels * temporal * patch_px**2], in the order of the merge blocks.
+    patches: uint8 [h * merge * w * merge, channels * pictures * patch_px**2], in the order of the merge blocks; as many
+        pictures as the temporal size, or one that stands still for so long.
     hw: the grid in tokens.
     """
 
@@ -107,11 +108,11 @@ def grid(image: Image, shape: VisionShape) -> tuple[int, int]:
 
 def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
     """
-    The patches of `temporal` pictures as one temporal patch, on the newest picture's grid.
+    The patches of `temporal` pictures, or of one that stands for all of them, on the newest picture's grid.
 
     Raises: ValueError: not a usable RGB picture, or another number of pictures.
     """
-    if len(images) != shape.temporal:
+    if len(images) not in (1, shape.temporal):
         raise ValueError(f"{len(images)} pictures for a temporal patch of {shape.temporal}")
     h, w = grid(images[-1], shape)
     px, m = shape.patch_px, shape.merge
@@ -124,7 +125,7 @@ def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
         grid(image, shape)  # the older picture must be usable too
         stack.append(np.asarray(Picture.fromarray(image).resize(size, Picture.Resampling.BICUBIC)))
     pixels = np.stack(stack)  # [temporal, height, width, channels]
-    blocks = pixels.reshape(shape.temporal, h, m, px, w, m, px, 3)
+    blocks = pixels.reshape(len(images), h, m, px, w, m, px, 3)
     ordered = blocks.transpose(1, 4, 2, 5, 7, 0, 3, 6)  # h, w, in_row, in_col, channel, time, y, x
     return PatchGrid(np.ascontiguousarray(ordered).reshape(h * w * m * m, -1), (h, w))
 

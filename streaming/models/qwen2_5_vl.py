@@ -98,8 +98,8 @@ class Qwen25VL:
         embeds: Tensor = self._parts.model.model.language_model.embed_tokens(ids)
         return embeds
 
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
-        return run(self._parts, chunks, kernel=self.attention.kernel)
+    def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
+        return run(self._parts, chunks, kernel=self.attention.kernel, words=words)
 
     def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""

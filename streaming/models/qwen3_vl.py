@@ -101,10 +101,10 @@ class Qwen3VL:
         embeds: Tensor = self._parts.model.model.language_model.embed_tokens(ids)
         return embeds
 
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+    def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         rows, features = self._deepstack(chunks)
         extra = {"visual_pos_masks": rows, "deepstack_visual_embeds": features}
-        return run(self._parts, chunks, kernel=self.attention.kernel, extra=extra)
+        return run(self._parts, chunks, kernel=self.attention.kernel, words=words, extra=extra)
 
     def _deepstack(self, chunks: Sequence[Chunk]) -> tuple[Tensor | None, list[Tensor] | None]:
         """Which rows of the batch [1, total] get DeepStack features, and those features per layer [rows, hidden]."""

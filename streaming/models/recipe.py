@@ -90,7 +90,7 @@ def write_preprocessor(path: Path, *, patch_px: int, pixels: tuple[int, int], te
 
 
 def small_tokenizer(text: Sequence[str] = tuple(_TEXT.splitlines()), *, size: int = VOCABULARY) -> Qwen2Tokenizer:
-    """A byte-level tokenizer with Qwen's special tokens and chat template, of at most `size` tokens learnt on `text`."""
+    """A byte-level tokenizer with Qwen's special tokens and chat template: at most `size` tokens learnt on `text`."""
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = byte_level

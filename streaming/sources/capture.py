@@ -12,7 +12,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ..clock import NS_PER_S, Clock
 from ..mailbox import Mailbox
-from ..types import Frame
+from ..privacy import Privacy
+from ..types import Frame, Polygon
 from .base import Limits, Picture, Source
 from .errors import SourceEnded, SourceError, SourceRefused
 from .health import Change, Health, Status
@@ -55,6 +56,7 @@ class Capture:
     """
     Runs one source and puts frames, sampled to `fps`, into `mailbox`.
 
+    masks: what is painted over in every picture before anybody sees it.
     on_status: told every change of state, in order.  on_frame: told that the mailbox holds a new frame.
     Both run on this object's threads under its lock, one at a time: they must be quick and must not call `stop`.
     None runs after `stop` has returned.
@@ -72,6 +74,7 @@ class Capture:
         clock: Clock,
         on_status: Callable[[Status], None],
         on_frame: Callable[[], None],
+        masks: Sequence[Polygon] = (),
         rng: random.Random | None = None,
     ) -> None:
         self._camera = camera
@@ -83,6 +86,7 @@ class Capture:
         self._clock = clock
         self._on_status = on_status
         self._on_frame = on_frame
+        self._privacy = Privacy(masks)
         rng = rng or random.Random()  # noqa: S311  (spreads load, guards nothing)
         self._lost_backoff = Backoff(BackoffSettings(limits.retry_first_s, limits.retry_max_s), rng)
         self._failed_backoff = Backoff(BackoffSettings(limits.retry_failed_s, limits.retry_failed_s), rng)
@@ -218,7 +222,7 @@ class Capture:
             )
 
     def _deliver(self, picture: Picture, ts_ns: int, seen_ns: int) -> None:
-        image = picture.image()
+        image = self._privacy.paint(picture.image())
         image.flags.writeable = False
         with self._lock:
             if self._stopping.is_set():

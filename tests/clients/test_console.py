@@ -98,6 +98,39 @@ def test_a_camera_is_shown_with_its_state_its_figures_and_its_picture(daemon, pa
     assert page.texts(card("later", ".reason")) == ["refused the connection"]
 
 
+def test_a_note_shows_its_frame_and_an_answer_the_notes_it_rests_on(daemon, page):
+    """The feed has the sentence with its picture and why; under an answer stand the notes, and the times to be doubted."""
+    daemon.camera("lane")
+    opened(page, daemon)
+    evidence = daemon.evidence("e_lane", (30, 160, 60))
+    daemon.emit("note", "lane", text="A red truck parks.", trigger={"rho": 0.4, "z": 5.2, "because": "change"},
+                frame_ts=now_ms() - 300, age_ms=300, dropped_frames=0, evidence=evidence, model="tiny-random")  # fmt: skip
+    page.shows('.row[data-kind="note"]:first-child .title', ["A red truck parks."])
+    assert page.texts('.row[data-kind="note"]:first-child .detail') == ["lane · the scene changed"]
+    page.until(lambda: page.all('.row[data-kind="note"] .evidence[data-had]'), "the picture behind the note")
+    page.click('.row[data-kind="note"] .evidence')
+    page.until(
+        lambda: page.run("return document.querySelector('.lightbox img').naturalWidth") == 160, "the large picture"
+    )
+    (facts,) = page.texts(".lightbox .facts")
+    assert "told 0.3 s after the frame" in facts
+    assert "–" not in facts, "a note has no p"
+    page.click('.lightbox [aria-label="Close"]')
+
+    page.type(card("lane", ".ask input"), "Where was the truck?\n")
+    (asked,) = page.until(lambda: daemon.run(daemon.store.pending_asks("lane")), "the question in the store")
+    at = now_ms() - 3_600_000
+    note = {"t0": at, "t1": at, "note": "e_lane", "text": "A red truck parks.", "evidence": evidence}
+    daemon.emit("answer", "lane", ask=asked["ask"], text="At the gate at 9 pm.", frame_ts=now_ms(), age_ms=180, status="completed",
+                citations=[note, {"t0": now_ms() - 60_000, "t1": now_ms()}], doubtful=["9 pm"],
+                usage={"memory_tokens": 2113, "output_tokens": 4, "ttft_ms": 41, "total_ms": 160})  # fmt: skip
+    page.shows(card("lane", ".cited span"), ["A red truck parks."])
+    assert page.one(card("lane", ".cited time")).text != ""
+    (facts,) = page.texts(card("lane", ".said .facts"))
+    assert "nothing bears out 9 pm" in facts
+    assert "remembers since" in facts
+
+
 def test_an_alert_shows_at_once_and_after_a_reconnection_exactly_once(daemon, page):
     """A page that lost the gateway resumes by its last seq: what happened meanwhile appears, nothing appears twice."""
     daemon.camera("gate")

@@ -42,6 +42,21 @@ WRONG = [
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"zones": [[[0, 0], [math.nan, 0], [1, 1]]]}}, "camera.zones"),
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [[[0, 0]]]}}, "camera.masks"),
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"zones": [SQUARE] * 33}}, "camera.zones"),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"zones": SQUARE}}, "camera.zones[0][0]"),
+    (
+        {"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [SQUARE, [[0, 0], [1, -0.1], [1, 1]]]}},
+        "camera.masks",
+    ),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [[[0, 0], [1, math.inf], [1, 1]]]}}, "camera.masks"),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [[[0, 0], [0.5, 0.5], [1, 1]]]}}, "camera.masks"),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"never_drop": [[[0.3, 0.3]] * 3]}}, "camera.never_drop"),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"never_drop": [[[0, 0], [1, 1]] * 33]}}, "camera.never_drop"),
+    (
+        {"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [[[0, 0], ["1", 0], [1, 1]]]}},
+        "camera.masks[0][1][0]",
+    ),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"model": ""}}, "camera.model"),
+    ({"type": "camera.add", "id": 1, "camera": CAMERA | {"model": "m" * 501}}, "camera.model"),
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"source": "gopher://x"}}, "camera.source"),
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"source": "rtsp://"}}, "camera.source"),
     ({"type": "camera.add", "id": 1, "camera": CAMERA | {"source": "rtsp://h:99999/"}}, "camera.source"),
@@ -63,6 +78,11 @@ WRONG = [
     ({"type": "rule.create", "id": 1, "rule": RULE | {"hold_s": -1}}, "rule.hold_s"),
     ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0], [0, 1.01], [1, 1]]}}, "rule.zone"),
     ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0, 0]]}}, "rule.zone[0]"),
+    ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": []}}, "rule.zone"),
+    ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0], [1, 1]]}}, "rule.zone"),
+    ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0], [1, math.nan], [1, 1]]}}, "rule.zone"),
+    ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0.2], [1, 0.2], [0.3, 0.2]]}}, "rule.zone"),
+    ({"type": "rule.create", "id": 1, "rule": RULE | {"zone": [[0, 0], [1, 0], [1, 1]] * 22}}, "rule.zone"),
     ({"type": "rule.update", "id": 1, "rule": {"on": 0.5}}, "rule.id"),
     ({"type": "ask", "id": 1, "camera": "dock"}, "text"),
     ({"type": "ask", "id": 1, "camera": "dock", "text": ""}, "text"),
@@ -94,6 +114,27 @@ def test_what_is_wrong_is_named(message, param):
         rq.parse(message)
     assert caught.value.param == param
     assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("polygon", "why"),
+    [
+        ([[0, 0], [1, 1]], "camera.masks[1] must have 3 to 64 points; got 2"),
+        (
+            [[0, 0], [1.5, 0], [1, 1]],
+            "camera.masks[1] has the point (1.5, 0); x and y must lie in 0..1, from the top left corner",
+        ),
+        (
+            [[0, 0], [math.nan, 0], [1, 1]],
+            "camera.masks[1] has the point (nan, 0); x and y must lie in 0..1, from the top left corner",
+        ),
+        ([[0, 0], [1, 1], [0.2, 0.2]], "camera.masks[1] encloses nothing: its points lie on one line"),
+    ],
+)
+def test_a_bad_polygon_is_told_by_its_place(polygon, why):
+    with pytest.raises(Invalid) as caught:
+        rq.parse({"type": "camera.add", "id": 1, "camera": CAMERA | {"masks": [SQUARE, polygon]}})
+    assert (caught.value.message, caught.value.param) == (why, "camera.masks")
 
 
 def test_every_request_of_the_protocol_is_known():

@@ -190,6 +190,22 @@ async def test_history():
         assert (last.seq, last.id, last.kind, last.camera, last.data) == (9, "e_9", "note", "dock", {"text": "8"})
 
 
+async def test_notes_and_what_an_answer_rests_on():
+    """Notes are read from history by camera; citations come as they are, doubtful times beside them."""
+    async with served() as at, connect(at.url) as vigil:
+        for camera in ("dock", "gate"):
+            at.happen("note", camera, text=f"A truck at the {camera}.", trigger={"rho": 0.4, "z": 5.2})
+        (event,) = await vigil.notes("dock")
+        assert event.data["text"] == "A truck at the dock."
+        assert len(await vigil.notes()) == 2
+        asking = await vigil.ask("dock", "Where was the truck?")
+        cited = {"t0": 5, "t1": 5, "note": event.id, "text": "A truck at the dock."}
+        at.happen("answer", ask=asking.ask, text="At 9 pm.", status="completed", citations=[cited], doubtful=["9 pm"])
+        answer = await asking.answer()
+        assert answer.citations == [cited]
+        assert answer.doubtful == ["9 pm"]
+
+
 async def test_events_from_now_on():
     """Also those that happen between two connections, before the first event was seen."""
     async with served(held=5) as at, connect(at.url) as vigil:

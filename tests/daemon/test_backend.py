@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
 
 from clients import errors as wire
@@ -154,6 +155,28 @@ def test_every_failure_of_the_store_has_a_wire_code(error, code):
         raise error
     assert caught.value.code == code
     assert str(error) in caught.value.message
+
+
+def test_a_model_that_nobody_serves_is_refused(valkey):  # noqa: F811
+    """With what is served; while no worker is there, the camera waits for one; an update is judged like a new one."""
+    other = msgspec.structs.replace(GATE, id="dock", model="qwen")
+
+    async def main():
+        async with a_backend(valkey) as backend:
+            await backend.add_camera(other)
+            await backend.store.heartbeat("w0", {"model": "tiny-random"}, ttl_ms=60_000)
+            with pytest.raises(wire.Unsupported, match="'qwen', only 'tiny-random'; name one of those") as caught:
+                await backend.add_camera(msgspec.structs.replace(other, id="yard"))
+            assert caught.value.param == "camera.model"
+            await backend.add_camera(msgspec.structs.replace(GATE, model="tiny-random"))
+            with pytest.raises(wire.Unsupported):
+                await backend.update_camera("gate", {"model": "qwen"})
+            assert (await backend.get_camera("gate")).spec.model == "tiny-random"
+            await backend.update_camera("dock", {"fps": 2})  # as unserved as it was
+            await backend.store.heartbeat("w1", {"model": "qwen"}, ttl_ms=60_000)
+            await backend.update_camera("gate", {"model": "qwen"})
+
+    asyncio.run(main())
 
 
 def test_a_camera_that_its_worker_could_not_carry_is_refused(valkey):  # noqa: F811

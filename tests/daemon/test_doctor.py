@@ -155,7 +155,7 @@ def test_a_host_that_others_reach_needs_a_token(folder: Path) -> None:
 def test_a_model_that_cannot_be_kept(folder: Path) -> None:
     """A data folder that cannot be used is not blamed on the model."""
     (folder / "file").write_text("")
-    finding = doctor.model(configured(folder / "file"))
+    finding = doctor.model(configured(folder / "file", model__name="tiny-random"))
     assert not finding.ok
     assert f"cannot be read or kept ({folder / 'file' / 'models'}: not a directory)" in finding.detail
     assert "--data-dir" in finding.advice

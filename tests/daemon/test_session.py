@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Collection
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,10 +25,10 @@ RULE = RuleSpec(id="r_1", camera="dock", ask="is the door open?", hold_s=0, cool
 class Driver:
     """Feeds a session one frame every half second."""
 
-    def __init__(self, *rules: RuleSpec, **settings: float) -> None:
+    def __init__(self, *rules: RuleSpec, notes: bool = False, **settings: float) -> None:
         count = itertools.count(1)
         self.session = Session(
-            CameraSpec(id="dock", source="synthetic:yard"),
+            CameraSpec(id="dock", source="synthetic:yard", notes=notes),
             settings=SessionSettings(**settings),
             model="tiny-random",
             new_id=lambda prefix: f"{prefix}_{next(count)}",
@@ -48,20 +50,29 @@ class Driver:
         step_s: float = 0.5,
         encoded: bool = True,
         key: bool = False,
+        skip: Collection[str] = (),
+        meanwhile: Callable[[], object] = lambda: None,
     ):
-        """One frame, with p for every rule that the session asks to have checked; the check it asked for."""
+        """
+        One frame, with p for every rule that the session asks to have checked; the check it asked for.
+
+        skip: rules whose zone did not change. meanwhile: what happens while the engine works.
+        """
         self.at_ns += int(step_s * S)
         frame = Frame("dock", self.seq, self.at_ns, self.at_ns, PICTURE, dropped)
         self.seq += 1
         check = self.session.check_for(frame, luma)
         results = {}
         if check is not None and p is not None and not (check.only_if_changed and kept == 0):
-            results = {rule: CheckResult("dock", rule, p, frame.seq, frame.pts_ns) for rule, _ in check.rules}
+            asked = [rule for rule, _ in check.rules if not (check.only_if_changed and rule in skip)]
+            results = {rule: CheckResult("dock", rule, p, frame.seq, frame.pts_ns) for rule in asked}
+        meanwhile()
         done = FrameResult(
             "dock", frame.seq, frame.pts_ns, 16, kept, (4, 4), b"\xff\xff", 100, 1000, encoded=encoded, key=key
         )
         emissions, self.lossy = self.session.on_frame(frame, done, results, self.at_ns + 20 * MS)
         self.events += emissions
+        self.noted = self.session.note_due(self.at_ns)
         return check
 
     def kinds(self) -> list[str]:
@@ -110,6 +121,54 @@ def test_rules_are_evaluated_at_least_every_recheck_s():
     driver = Driver(RULE, recheck_s=5)
     checks = [driver.frame(0.1, kept=0) for _ in range(25)]
     assert [i for i, check in enumerate(checks) if not check.only_if_changed] == [0, 10, 20]
+
+
+ZONE = ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5))
+DOOR = RuleSpec(id="r_2", camera="dock", ask="is it ajar?", hold_s=1, cooldown_s=0, zone=ZONE)
+
+
+def test_a_check_names_the_zones_of_its_rules():
+    check = Driver(RULE, DOOR).frame(0.1)
+    assert check.zones == (("r_2", ZONE),)
+    assert [rule for rule, _ in check.rules] == ["r_1", "r_2"]
+
+
+def test_a_rule_whose_zone_is_still_keeps_its_p_and_is_rechecked():
+    """While all the rest moves: its last p stands and its hold passes; every recheck_s it is asked with the others."""
+    driver = Driver(RULE, DOOR, recheck_s=5)
+    driver.live()
+    driver.frame(0.9)
+    checks = [driver.frame(0.1, skip={"r_2"}) for _ in range(24)]
+    assert [i for i, check in enumerate(checks) if not check.only_if_changed] == [9, 19]
+    driver.frame(0.1)
+    assert driver.frame(0.1).only_if_changed
+    started = next(event for event in driver.events if event.draft.kind == "alert.started" and event.rule == "r_2")
+    assert started.draft.data["p"] == 0.9
+    assert started.draft.data["frame_ts"] == (T0 + 3 * S // 2) // MS
+
+
+@pytest.mark.parametrize("change", [{"ask": "is it shut?"}, {"zone": None}, {"enabled": False}])
+def test_what_was_answered_to_another_question_is_no_answer(change):
+    """A rule that changed has no p until it is asked, not even that of the check that ran when it changed."""
+    driver = Driver(msgspec.structs.replace(DOOR, hold_s=0))
+    driver.live()
+    driver.frame(0.1)
+    changed = msgspec.structs.replace(DOOR, hold_s=0, **change)
+    driver.frame(0.9, meanwhile=lambda: driver.session.set_rules([changed], driver.at_ns))
+    driver.session.set_rules([msgspec.structs.replace(changed, enabled=True)], driver.at_ns)
+    driver.frame(None, kept=0)
+    assert "alert.started" not in driver.kinds()
+    assert not driver.frame(0.9).only_if_changed
+    assert "alert.started" in driver.kinds()
+
+
+def test_a_picture_that_is_back_is_looked_at_whatever_changed():
+    """After blindness no p stands, so every rule is asked, also where its zone is as it was."""
+    driver = Driver(DOOR, blind_s=1)
+    driver.frame(0.1)
+    for _ in range(4):
+        driver.frame(luma=BLACK)
+    assert not driver.frame(0.1).only_if_changed
 
 
 def test_a_blind_camera_is_unknown_not_no():
@@ -288,3 +347,49 @@ def test_an_answer_cites_what_was_brought_back_too() -> None:
         {"t0": (T0 - 90 * S) // MS, "t1": (T0 - 80 * S) // MS},
         {"t0": (T0 - 9 * S) // MS, "t1": T0 // MS},
     ]
+
+
+def test_an_answer_cites_only_what_was_seen() -> None:
+    """A gap inside the memory's span is in no citation; a time that nothing bears out is told as doubtful."""
+    driver = Driver()
+    driver.live()
+    for step_s in (0.5, 0.5, 60.0, 0.5):
+        driver.frame(step_s=step_s)
+    first_ns, last_ns = T0 + S // 2, driver.at_ns
+    delta = AnswerDelta("q_1", "dock", "", AskStatus.COMPLETED, last_ns, 100, 3, first_ns, last_ns)
+    data = answer_draft(delta, "It came 30 s ago.", last_ns, None, last_ns, "e_1", seen=driver.session.seen).data
+    assert data["citations"] == [
+        {"t0": first_ns // MS, "t1": (first_ns + S // 2) // MS},
+        {"t0": (last_ns - S // 2) // MS, "t1": last_ns // MS},
+    ]
+    assert data["doubtful"] == ["30 s ago"]
+
+
+def test_notes_are_only_asked_for_where_they_are_wanted_and_something_is_seen() -> None:
+    """`notes` on the camera, a frame in memory, and no blindness; switched off, the one being written is dropped."""
+    plain = Driver()
+    plain.live()
+    plain.frame()
+    assert plain.noted is None
+    blind = Driver(notes=True, blind_s=0)
+    blind.live()
+    blind.frame(luma=BLACK)
+    assert blind.noted is None
+    driver = Driver(notes=True)
+    driver.live()
+    driver.frame()
+    ask = driver.noted
+    assert ask is not None
+    assert ask.background
+    driver.session.scribe.begun(driver.at_ns)
+    done = AnswerDelta(ask.id, "dock", "", AskStatus.COMPLETED, driver.at_ns, 100, 3)
+    (emission,) = driver.session.on_note(done, "A yard.", driver.at_ns + S)
+    assert emission.draft.kind == "note"
+    assert emission.draft.data["text"] == "A yard."
+    assert emission.draft.data["model"] == "tiny-random"
+    assert emission.evidence is PICTURE
+    assert driver.session.counters(driver.at_ns)["notes"] == 1
+    driver.frame(step_s=400)
+    assert driver.noted is not None
+    driver.session.spec = CameraSpec(id="dock", source="synthetic:yard")
+    assert driver.session.on_note(done, "A yard.", driver.at_ns) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -27,7 +28,11 @@ from streaming import models
 from streaming.admission import AdmissionSettings, Capacity
 from streaming.clock import SystemClock
 from streaming.engine import Engine, EngineSettings
+from streaming.models import VisionLanguageModel
+from streaming.models.patches import PatchGrid
+from streaming.privacy import GREY
 from tests.daemon.store.server import Valkey
+from tests.streaming.recorder import Recorder
 
 YARD = CameraSpec(id="yard", source="synthetic:yard", fps=8)
 GATE = CameraSpec(id="gate", source="synthetic:cuts", fps=8)
@@ -95,7 +100,12 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def running(
-    valkey: Valkey, model_dir: Path, *cameras: CameraSpec, slot: str = "w0", **changes: Any
+    valkey: Valkey,
+    model_dir: Path,
+    *cameras: CameraSpec,
+    slot: str = "w0",
+    spy: Callable[[VisionLanguageModel], Any] = lambda model: model,
+    **changes: Any,
 ) -> AsyncIterator[Bench]:
     settings = replace(SETTINGS, **changes)
     executor = ThreadPoolExecutor(1)
@@ -108,7 +118,7 @@ async def running(
         ):
             for camera in cameras:
                 await other.put_camera(camera)
-            engine = Engine(model, settings=settings.engine)
+            engine = Engine(spy(model), settings=settings.engine)
             worker = Worker(
                 settings,
                 store,
@@ -171,6 +181,93 @@ def test_an_alert_is_emitted_once_with_its_picture(valkey, model_dir):
             ended = await bench.until(lambda event: event.kind == "alert.ended")
             assert ended.data["alert"] == started.data["alert"]
             assert [event.kind for event in bench.seen].count("alert.started") == 1
+
+    asyncio.run(main())
+
+
+class Eyes(Recorder):
+    """A real model that also keeps the pictures that its encoder was given."""
+
+    def __init__(self, model: VisionLanguageModel) -> None:
+        super().__init__(model)
+        self.saw: list[PatchGrid] = []
+
+    def encode(self, grids: Any) -> Any:
+        self.saw += grids
+        return super().encode(grids)
+
+
+def masked(image: np.ndarray) -> bool:
+    """Whether the left half of a decoded JPEG is flat grey, but for the blocks on its edge, and the right one is not."""
+    half = image.shape[1] // 2 - 17
+    return bool((np.abs(image[:, :half].astype(int) - GREY) <= 2).all()) and float(image[:, half + 34 :].std()) > 10
+
+
+def test_no_masked_pixel_reaches_the_encoder_the_evidence_or_a_preview(valkey, model_dir):
+    """On the real way of a frame, from the moment at which a running camera is given a mask."""
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    rule = RuleSpec(id="r_1", camera="gate", ask="Is it day?", on=1e-9, off=0.0, hold_s=0, cooldown_s=0)
+    eyes: list[Eyes] = []
+
+    def spy(model: VisionLanguageModel) -> Eyes:
+        eyes.append(Eyes(model))
+        return eyes[0]
+
+    def hidden(grid: PatchGrid) -> np.ndarray:
+        """The patches of the cells that lie under the mask, but for the column at its edge."""
+        h, w = grid.hw
+        return grid.patches.reshape(h, w, -1)[:, : w // 2 - 1]
+
+    async def main():
+        async with running(valkey, model_dir, GATE, spy=spy) as bench:
+            await bench.state("gate", "live")
+            while not eyes[0].saw:
+                await asyncio.sleep(0.05)  # between two looks at what the encoder was given
+            unmasked = bench.worker._roster["gate"].capture
+            await bench.store.put_camera(msgspec.structs.replace(GATE, masks=(left,)))
+            while bench.worker._roster["gate"].capture in {unmasked, None}:
+                await asyncio.sleep(0.05)  # between two looks at whether it was opened afresh
+            unhidden = len(eyes[0].saw)
+            await bench.store.put_rule(rule)
+            started = await bench.until(lambda event: event.kind == "alert.started")
+            name = started.data["evidence"]["jpg"].removeprefix("/v1/evidence/")
+            assert masked(np.asarray(Picture.open(valkey.data_dir / "evidence" / name)))
+            async with asyncio.timeout(20), contextlib.aclosing(bench.store.lossy()) as lossy:
+                async for data in lossy:
+                    message = msgpack.unpackb(data)
+                    if message["topic"] == "preview":
+                        assert masked(np.asarray(Picture.open(io.BytesIO(message["jpeg"]))))
+                        break
+            grey = [bool((hidden(grid) == GREY).all()) for grid in eyes[0].saw]
+            assert grey == sorted(grey)  # first without the mask, then with it, and never without it again
+            assert set(grey) == {False, True}
+            assert all(grey[unhidden:])
+            assert all(grid.patches.std() > 10 for grid in eyes[0].saw)
+
+    asyncio.run(main())
+
+
+def test_a_camera_of_another_model_fails_and_says_what_to_do(valkey, model_dir):
+    """Until it names the one that is served, or none; where another worker serves it, it is that one's."""
+    other = msgspec.structs.replace(YARD, model="qwen")
+
+    async def main():
+        async with running(valkey, model_dir, other) as bench:
+            reason = (await bench.state("yard", "failed")).data["reason"]
+            assert "no worker serves the model 'qwen', only 'tiny-random'" in reason
+            await bench.store.put_camera(msgspec.structs.replace(YARD, model="tiny-random"))
+            await bench.state("yard", "live")
+            await bench.store.put_camera(other)
+            await bench.state("yard", "failed")
+            await bench.store.put_camera(YARD)
+            await bench.state("yard", "live")
+            await bench.store.heartbeat("w1", {"model": "qwen"}, ttl_ms=60_000)
+            await bench.store.remove_camera("yard")
+            # among equals it would be w0 that has the gate, and w1 that has the yard
+            await bench.store.put_camera(msgspec.structs.replace(GATE, model="qwen"))
+            await bench.store.put_camera(msgspec.structs.replace(YARD, model="tiny-random"))
+            await bench.state("yard", "live")
+            assert await bench.store.holder("gate") is None
 
     asyncio.run(main())
 

@@ -83,9 +83,6 @@ class Stage:
 
     def alert(self, camera: str, rule: str, alert: str, *, p: float = 0.93) -> Event:
         """An alert with its evidence, as the worker starts one."""
-        evidence = self._data_dir / "evidence"
-        evidence.mkdir(exist_ok=True)
-        (evidence / f"e_{alert}.jpg").write_bytes(jpeg((200, 40, 30)))
         return self.emit(
             "alert.started",
             camera,
@@ -94,10 +91,17 @@ class Stage:
             p=p,
             frame_ts=now_ms() - 200,
             age_ms=200,
-            evidence={"jpg": f"/v1/evidence/e_{alert}.jpg"},
+            evidence=self.evidence(f"e_{alert}", (200, 40, 30)),
             model="tiny-random",
             dropped_frames=0,
         )
+
+    def evidence(self, event: str, colour: tuple[int, int, int]) -> dict[str, str]:
+        """A stored picture, as an event names it."""
+        folder = self._data_dir / "evidence"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{event}.jpg").write_bytes(jpeg(colour))
+        return {"jpg": f"/v1/evidence/{event}.jpg"}
 
     def tell(self, topic: str, **fields: Any) -> None:
         """A message on the lossy channel."""

@@ -36,7 +36,7 @@ class Recorder:
         self.encodes += 1
         return self._model.encode(grids)
 
-    def forward(self, chunks: Sequence[Chunk]) -> Tensor:
+    def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         self.forwards += 1
         logits = self._model.forward([dataclasses.replace(chunk, read=tuple(range(len(chunk)))) for chunk in chunks])
         assert bool(torch.isfinite(logits).all()), "a row saw garbage"
@@ -50,4 +50,5 @@ class Recorder:
                 self.others.append(rows)
             wanted.append(rows[list(chunk.read)])
         assert stops[-1] == logits.shape[0]
-        return torch.cat(wanted)
+        read = torch.cat(wanted)
+        return read if words is None else read[:, words]

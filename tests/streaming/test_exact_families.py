@@ -7,6 +7,7 @@ Frame by frame, batched, forked, compacted with nothing evicted, rebased; and wh
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,20 +21,24 @@ from memory.kernels import Chosen, Kernel
 from memory.kernels.flash_cpu import FlashCpu
 from memory.kernels.reference import Reference
 from memory.kernels.varlen import Varlen
+from memory.kv import Target
 from memory.types import Compaction
 from streaming import models
+from streaming.checks import bundled
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
-from streaming.models.base import Layout
+from streaming.models.base import Chunk, Layout
 from streaming.models.checkpoint import no_bars
 from streaming.models.patches import normalise, patchify
-from streaming.types import Ask, CameraSettings, Check, Image, StepPlan
+from streaming.types import Ask, CameraSettings, Check, Image, Polygon, StepPlan
 from tests.memory.kernels.plain_varlen import plain_varlen
 
 from .recorder import Recorder
 from .scenes import frame, visited, walk, yard
 
 QUESTION = "Is a person at the door?"
+LEFT = ((0.0, 0.0), (0.32, 0.0), (0.32, 0.6), (0.0, 0.6))
+DOOR = ((0.45, 0.4), (0.55, 0.4), (0.55, 0.6), (0.45, 0.6))
 EXACT, BATCHED = 1e-4, 1e-5
 KERNELS: dict[str, Kernel] = {"reference": Reference(), "flash-cpu": FlashCpu(), "varlen": Varlen(plain_varlen)}
 
@@ -46,9 +51,20 @@ class Both:
     stock: Any
 
     def one_shot(
-        self, layouts: list[Layout], seen: Seen, *, tail: tuple[int, ...] = (), keep: Tensor | None = None
+        self,
+        layouts: list[Layout],
+        seen: Seen,
+        *,
+        tail: tuple[int, ...] = (),
+        keep: Tensor | None = None,
+        sees: Tensor | None = None,
     ) -> Tensor:
-        """Logits of everything behind the prompt; keep: bool [frames, cells], the cells that are not dropped."""
+        """
+        Logits of everything behind the prompt.
+
+        keep: bool [frames, cells], the cells that are not dropped. sees: likewise, those that the tail may see, with the
+        text of their frames; its other tokens are hidden by the attention's mask.
+        """
         dialogue, stock = self.model.dialogue, self.stock
         start = len(dialogue.head)
         ids = torch.tensor([[*dialogue.head, *(int(i) for layout in layouts for i in layout.ids), *tail]])
@@ -73,6 +89,8 @@ class Both:
             if getattr(features, "deepstack_features", None):
                 deepstack = [joined(layer)[kept] for layer in features.deepstack_features]
                 extra = {"visual_pos_masks": visual[None, rows], "deepstack_visual_embeds": deepstack}
+            if sees is not None:
+                extra["attention_mask"] = blinkers(start, layouts, sees, len(tail))[None, None, rows][..., rows]
             hidden = stock.model.language_model(
                 inputs_embeds=inputs[:, rows], position_ids=torch.from_numpy(pos)[:, None, rows], **extra
             ).last_hidden_state
@@ -147,6 +165,19 @@ def published(
     return layouts, Seen(pixels, torch.tensor([[len(grids), h * merge, w * merge]]), (h, w))
 
 
+def blinkers(start: int, layouts: list[Layout], sees: Tensor, tail: int) -> Tensor:
+    """The additive mask [n, n] of a causal sequence whose last `tail` tokens see certain cells of its frames alone."""
+    shown = [torch.ones(start, dtype=torch.bool)]
+    for layout, cells in zip(layouts, sees, strict=True):
+        rows = torch.from_numpy(~layout.visual) & cells.any()
+        rows[torch.from_numpy(layout.visual)] = cells
+        shown.append(rows)
+    visible = torch.cat([*shown, torch.ones(tail, dtype=torch.bool)])
+    allowed = torch.ones(len(visible), len(visible), dtype=torch.bool).tril()
+    allowed[-tail:] &= visible
+    return torch.zeros(allowed.shape).masked_fill(~allowed, float("-inf"))
+
+
 def apart(a: Tensor, b: Tensor) -> float:
     assert a.shape == b.shape
     return float((a - b).abs().max())
@@ -163,6 +194,37 @@ def test_frame_by_frame_equals_one_shot(both: Both, pairing: Literal["repeat", "
     assert apart(torch.cat([*recorder.frames, recorder.others[-1]]), want) <= EXACT
     yes, no = (want[-1, list(ids)].logsumexp(0) for ids in (both.model.dialogue.yes, both.model.dialogue.no))
     assert p == pytest.approx(float((yes - no).sigmoid()), abs=EXACT)
+
+
+@pytest.mark.parametrize("drop", ["none", "feature"])
+def test_a_zone_is_the_stock_model_that_sees_nothing_else(both: Both, drop: str) -> None:
+    """Every logit of a rule on a part of the picture, in one forward with a rule on the whole and one on another part."""
+    images = walk(24)
+    recorder = Recorder(both.model)
+    engine = Engine(recorder, settings=EngineSettings(max_cameras=1))
+    engine.open(CameraSettings("yard", drop=drop))
+    kept = [engine.step(StepPlan(frames=(frame("yard", i, image),))).frames[0].kept for i, image in enumerate(images)]
+    recorder.others.clear()
+    names = ("left", "whole", "door")
+    check = Check("yard", tuple((name, QUESTION) for name in names), zones=(("left", LEFT), ("door", DOOR)))
+    engine.step(StepPlan(checks=(check,)))
+    layouts, seen = published(both, images)
+    h, w = seen.hw
+    keep = torch.from_numpy(np.stack([np.unpackbits(np.frombuffer(k, np.uint8), count=h * w) for k in kept])).bool()
+    cells = {"whole": torch.ones(h, w, dtype=torch.bool)} | {
+        name: torch.zeros(h, w).bool() for name in ("left", "door")
+    }
+    cells["left"][:2, :2] = True
+    cells["door"][1, 2 : 3 + (w == 6)] = True
+    tail = both.model.dialogue.check(QUESTION)
+    want = {
+        name: both.one_shot(layouts, seen, tail=tail, keep=keep, sees=keep & cells[name].flatten())[-len(tail) :]
+        for name in names
+    }
+    got = dict(zip(("whole", "left", "door"), recorder.others, strict=True))
+    assert all(apart(got[name], want[name]) <= EXACT for name in names)
+    assert apart(want["left"], want["door"]) > 10 * EXACT
+    assert apart(want["left"], want["whole"]) > 10 * EXACT
 
 
 def test_dropped_tokens_leave_the_kept_ones_exact(both: Both) -> None:
@@ -226,6 +288,39 @@ def test_cameras_and_questions_in_one_batch_equal_each_alone(both: Both) -> None
         worst = max(apart(a, b) for a, b in zip(alone.frames, recorder.frames[j::3], strict=True))
         assert worst <= BATCHED * max(1.0, scale)
         assert together[name] == pytest.approx(p, abs=BATCHED)
+
+
+@pytest.mark.parametrize("zone", [None, DOOR], ids=["whole", "zone"])
+def test_rules_that_share_their_beginning_equal_each_alone(both: Both, zone: Polygon | None) -> None:
+    """
+    Every logit of every rule behind what all of them begin with is that of the whole question alone, to 1e-5.
+
+    On the whole picture, and on a part of it beside the same questions on the whole one.
+    """
+    engine, _ = watching(both, walk(6))
+    model, view = both.model, engine._views["yard"]
+    target: Target = view.kv.tail() if zone is None else view.kv.part(view.rows_in(zone))
+    questions = [
+        model.dialogue.check(text) for text in (QUESTION, "Is it night?", "Nobody?", "Is a person there? " * 3)
+    ]
+    (asked,) = bundled(tuple(questions), 1024)
+    assert asked.shared > 5
+    with torch.inference_mode():
+        embeds, pos = model.embed(torch.from_numpy(asked.ids)), np.tile(asked.step + view.kv.cursor, (3, 1))
+        every = tuple(range(len(asked.ids)))
+        whole = Chunk(embeds, pos, view.kv.tail(), asked.blocks, shared=asked.shared, read=every)
+        chunk = dataclasses.replace(whole, target=target)
+        together = model.forward([chunk] if zone is None else [chunk, whole])[: len(every)]
+        start = asked.shared
+        for question, length in zip(questions, asked.blocks, strict=True):
+            n, rows = len(question), [*range(asked.shared), *range(start, start + length)]
+            ids = text(view.kv.cursor, view.kv.cursor + n)
+            single = Chunk(model.embed(torch.tensor(question)), ids, target, (n,), read=tuple(range(n)))
+            want = model.forward([single])
+            assert apart(together[rows], want) <= BATCHED * max(1.0, float(want.abs().max()))
+            start += length
+        some = torch.tensor([*model.dialogue.no, *model.dialogue.yes])
+        assert apart(model.forward([chunk], words=some), together[:, some]) <= BATCHED
 
 
 def test_a_compaction_that_evicts_nothing_changes_no_bit(both: Both) -> None:

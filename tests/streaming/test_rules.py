@@ -107,15 +107,15 @@ def test_changing_the_question_or_disabling_ends_the_alert(changes):
     ended = state.revise(rule(hold_s=0, **changes), 3 * S)
     assert ended is not None
     assert ended.reason
-    assert state.alert is None
+    assert (state.alert, state.p) == (None, None)
 
 
 def test_changing_thresholds_keeps_the_alert():
-    """Moving a threshold is not an event."""
+    """Moving a threshold is not an event, and p is still the answer to the same question."""
     state = state_of(hold_s=0)
     state.observe(0.9, 0, 0)
     assert state.revise(rule(hold_s=0, on=0.95, off=0.3), S) is None
-    assert state.alert == "a_1"
+    assert (state.alert, state.p) == ("a_1", 0.9)
 
 
 def test_a_disabled_rule_is_silent():

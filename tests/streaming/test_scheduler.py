@@ -134,3 +134,107 @@ def test_a_removed_camera_gives_its_questions_back():
 def test_an_empty_plan_says_so():
     """Nothing due: the engine need not be called."""
     assert Scheduler().plan(()).empty
+
+
+def note(number: int, camera: str = "dock") -> Ask:
+    return Ask(f"n_{number}", camera, "what changed?", background=True)
+
+
+def test_a_note_waits_for_a_step_without_frames_and_questions():
+    """It neither starts nor advances beside either; then it goes in short pieces."""
+    scheduler = Scheduler(SchedulerSettings(max_running=2, decode_tokens_background=3))
+    assert scheduler.ask(note(1))
+    assert scheduler.asks_pending
+    assert scheduler.plan((frame("dock"),)).start == ()
+    scheduler.ask(ask(1))
+    assert [a.id for a in scheduler.plan(()).start] == ["q_1"]
+    assert scheduler.plan(()).advance == ("q_1",)
+    scheduler.finished("q_1")
+    started = scheduler.plan(())
+    assert [a.id for a in started.start] == ["n_1"]
+    assert started.decode_tokens == 3
+    assert scheduler.plan((frame("dock"),)).advance == ()
+    assert scheduler.plan(()).advance == ("n_1",)
+    assert scheduler.plan(()).decode_tokens == 3
+    scheduler.ask(ask(2))
+    assert scheduler.plan(()).advance == ()
+    assert scheduler.plan(()).advance == ("q_2",)
+
+
+def test_one_note_runs_at_a_time():
+    """The next one starts when it has ended."""
+    scheduler = Scheduler(SchedulerSettings(max_running=4))
+    for number, camera in enumerate(("dock", "yard"), 1):
+        scheduler.ask(note(number, camera))
+    assert [a.id for a in scheduler.plan(()).start] == ["n_1"]
+    assert scheduler.plan(()).start == ()
+    scheduler.finished("n_1")
+    assert [a.id for a in scheduler.plan(()).start] == ["n_2"]
+
+
+def test_a_note_leaves_its_place_to_a_question():
+    """Where no place is free it is cancelled in the step that starts the question, also beside frames; else it stays."""
+    scheduler = Scheduler(SchedulerSettings(max_running=1))
+    scheduler.ask(note(1))
+    scheduler.plan(())
+    scheduler.ask(ask(1))
+    plan = scheduler.plan((frame("dock"),))
+    assert plan.cancel == ("n_1",)
+    assert [a.id for a in plan.start] == ["q_1"]
+    roomy = Scheduler(SchedulerSettings(max_running=2))
+    roomy.ask(note(1))
+    roomy.plan(())
+    roomy.ask(ask(1))
+    assert roomy.plan(()).cancel == ()
+
+
+def test_a_removed_camera_gives_its_notes_back():
+    """Those that wait and the one that runs."""
+    scheduler = Scheduler(SchedulerSettings(max_running=1))
+    scheduler.ask(note(1))
+    scheduler.plan(())
+    scheduler.ask(note(2))
+    assert {a.id for a in scheduler.drop_camera("dock")} == {"n_1", "n_2"}
+    assert not scheduler.asks_pending
+
+
+ACTIONS = st.sampled_from(["ask", "note", "frame", "idle", "finish", "cancel"])
+
+
+@given(st.lists(ACTIONS, max_size=80), st.integers(1, 3))
+def test_background_is_never_ahead(actions, most):
+    """In any order of events: no note in a step with a frame or another question; all places kept; a note alone goes on."""
+    scheduler = Scheduler(SchedulerSettings(max_running=most))
+    running: dict[str, Ask] = {}
+    for number, action in enumerate(actions):
+        match action:
+            case "ask":
+                scheduler.ask(ask(number))
+            case "note":
+                scheduler.ask(note(number))
+            case "finish" if running:
+                done = next(iter(running))
+                running.pop(done)
+                scheduler.finished(done)
+            case "cancel" if running:
+                scheduler.cancel(next(iter(running)))
+        plan = scheduler.plan((frame("dock"),) if action == "frame" else ())
+        for gone in plan.cancel:
+            running.pop(gone)
+            scheduler.finished(gone)
+        advanced = [running[name] for name in plan.advance]
+        running |= {a.id: a for a in plan.start}
+        assert len(running) <= most
+        assert sum(a.background for a in running.values()) <= 1
+        if any(a.background for a in (*plan.start, *advanced)):
+            assert len(plan.start) + len(plan.advance) == 1
+            assert not plan.frames
+            assert scheduler.waiting == 0
+        if scheduler.waiting and action != "frame":
+            assert len(running) == most
+            assert not any(a.background for a in running.values())
+    while scheduler.asks_pending:
+        plan = scheduler.plan(())
+        assert not plan.empty
+        for gone in (*plan.cancel, *plan.advance, *(a.id for a in plan.start)):
+            scheduler.finished(gone)

@@ -16,6 +16,7 @@ from .recorder import Recorder
 from .scenes import HEIGHT, WIDTH, frame, visited, yard
 
 Make = Callable[..., tuple[Engine, Recorder]]
+MIDDLE = ((0.45, 0.4), (0.55, 0.4), (0.55, 0.6), (0.45, 0.6))  # cell 7
 CORNER = ((0.0, 0.0), (0.1, 0.0), (0.1, 0.1))
 
 
@@ -24,12 +25,12 @@ def make(tiny: VisionLanguageModel) -> Make:
     """An engine with these cameras open, each {"camera": "drop"}, and what its model is asked."""
 
     def build(
-        cameras: dict[str, str], *, zones: Any = (), budget: int = 400, **settings: Any
+        cameras: dict[str, str], *, zones: Any = (), never_drop: Any = (), budget: int = 400, **settings: Any
     ) -> tuple[Engine, Recorder]:
         recorder = Recorder(tiny)
         engine = Engine(recorder, settings=EngineSettings(**{"max_cameras": 4, **settings}))
         for camera, rule in cameras.items():
-            engine.open(CameraSettings(camera, drop=rule, never_drop=zones, budget_tokens=budget))
+            engine.open(CameraSettings(camera, drop=rule, zones=zones, never_drop=never_drop, budget_tokens=budget))
         return engine, recorder
 
     return build
@@ -108,12 +109,50 @@ def test_a_cut_is_kept_whole(make: Make) -> None:
 def test_a_zone_that_is_never_dropped_is_in_every_frame(make: Make) -> None:
     """Its cells are kept of a still picture too, which is encoded for that, and nothing else of it is."""
     for rule in ("pixel+dtdr", "pixel", "feature"):
-        engine, model = make({"yard": rule}, zones=(CORNER,))
+        engine, model = make({"yard": rule}, never_drop=(CORNER,))
         results = watch(engine, still(4))
         assert model.encodes == 4
         assert [np.flatnonzero(np.unpackbits(np.frombuffer(r.kept, np.uint8))).tolist() for r in results[1:]] == [
             [0]
         ] * 3
+
+
+@pytest.mark.parametrize("rule", ["pixel+dtdr", "pixel", "dtdr", "feature", "none"])
+def test_changes_outside_of_the_zones_do_not_matter(make: Make, rule: str) -> None:
+    """They leave nothing behind, and where a rule on pixels stands no encoder call; key frames are whole."""
+    engine, _ = make({"yard": rule}, zones=(CORNER, MIDDLE))
+    results = watch(engine, [*still(3), visited(9, noise=3), visited(5, noise=4), visited(7, noise=5)])
+    kept = [set(np.flatnonzero(np.unpackbits(np.frombuffer(r.kept, np.uint8))).tolist()) for r in results]
+    assert kept[0] == set(range(15))
+    assert all(cells <= {0, 7} for cells in kept[1:])
+    assert 7 in kept[5]
+    if rule.startswith("pixel"):
+        assert [r.encoded for r in results] == [True, False, False, False, False, True]
+    engine.check()
+
+
+def test_another_scene_around_the_zones_is_no_cut(make: Make) -> None:
+    """While the zone is as it was, whatever surrounds it may change as it likes; a cut of the zone too is one."""
+    tiles = np.random.default_rng(3).integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    other = tiles.repeat(8, axis=0).repeat(8, axis=1)
+    around = other.copy()
+    around[:, :64] = yard(noise=5)[:, :64]
+    left = ((0.0, 0.0), (0.39, 0.0), (0.39, 1.0), (0.0, 1.0))
+    engine, _ = make({"yard": "pixel+dtdr"}, zones=(left,))
+    results = watch(engine, [*still(4), around, other])
+    assert (results[4].encoded, results[4].tokens_kept) == (False, 0)
+    assert results[5].tokens_kept == 15
+    unzoned, _ = make({"yard": "pixel+dtdr"})
+    assert watch(unzoned, [*still(4), around])[4].tokens_kept == 15
+
+
+def test_cameras_with_and_without_zones_share_a_step(make: Make) -> None:
+    """One camera's zones are nothing to the other."""
+    engine, _ = make({"dock": "pixel+dtdr"})
+    engine.open(CameraSettings("yard", zones=(CORNER,), budget_tokens=400))
+    for at, image in enumerate([*still(3), visited(9, noise=3)]):
+        result = engine.step(StepPlan(frames=(frame("yard", at, image), frame("dock", at, image))))
+    assert {r.camera: r.tokens_kept > 0 for r in result.frames} == {"yard": False, "dock": True}
 
 
 def test_a_pair_is_looked_at_in_both_of_its_pictures(make: Make) -> None:

@@ -1,4 +1,4 @@
-/** The picture behind an alert, large, with how fresh it was. */
+/** The picture behind an alert or a note, large, with how fresh it was. */
 
 import { h, setText } from "../dom.js";
 import { showEvidence } from "../evidence.js";
@@ -33,7 +33,7 @@ export class Lightbox {
   }
 
   open(row, title) {
-    const img = h("img", { alt: `The frame that decided: ${title}` });
+    const img = h("img", { alt: `The frame behind it: ${title}` });
     setText(this.#title, title);
     setText(this.#facts, facts(row));
     this.#frame.replaceChildren(img);
@@ -45,7 +45,8 @@ export class Lightbox {
 }
 
 function facts(row) {
-  const parts = [row.camera, percent(row.p), fullTime(row.frame_ts ?? row.ts)];
+  const parts = [row.camera, fullTime(row.frame_ts ?? row.ts)];
+  if (typeof row.p === "number") parts.splice(1, 0, percent(row.p));
   if (typeof row.age_ms === "number") parts.push(`told ${duration(row.age_ms / 1000)} after the frame`);
   if (row.dropped_frames) parts.push(`${row.dropped_frames} frames passed over before it`);
   if (row.model) parts.push(row.model);

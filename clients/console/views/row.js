@@ -59,7 +59,7 @@ export class FeedRow {
     if (row.kind === "alert") setAttribute(this.node, "data-open", state.alerts.has(row.alert));
     const title = titleOf(row, state);
     setText(this.#title, title);
-    if (this.#evidence !== null) setAttribute(this.#evidence.firstChild, "alt", `The frame that decided: ${title}`);
+    if (this.#evidence !== null) setAttribute(this.#evidence.firstChild, "alt", `The frame behind it: ${title}`);
     setText(this.#detail, detailOf(row, state, now));
     setText(this.#time, clock(row.ts, now));
   }
@@ -125,7 +125,7 @@ function detailOf(row, state, now) {
     case "answer":
       return row.question ? `${row.camera} · ${row.question}` : `${row.camera} · answer`;
     case "note":
-      return `${row.camera} · note`;
+      return row.trigger?.because === "change" ? `${row.camera} · the scene changed` : `${row.camera} · note`;
     case "state":
       return row.reason ?? "";
     case "gap": {

@@ -25,6 +25,10 @@ from daemon.commands.telling import DETAILS, bar, style, tell
         ({"type": "gap", "reason": "trimmed"}, "gap: trimmed"),
         ({"type": "answer", "text": "A truck.", "status": "completed"}, "A truck."),
         ({"type": "answer", "text": "A", "status": "cancelled"}, "A [cancelled]"),
+        (
+            {"type": "answer", "text": "At 9 pm.", "status": "completed", "doubtful": ["9 pm"]},
+            "At 9 pm. (not borne out: 9 pm)",
+        ),
         ({"type": "note", "text": "A truck came."}, "note: A truck came."),
         ({"type": "lagged", "dropped": {"stats": 12}}, "this connection lags: 12 stats dropped"),
         ({"type": "trace", "rule": "r_8", "p": None}, "r_8 p unknown"),

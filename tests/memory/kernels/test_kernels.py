@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory.kernels import Case, choose
-from memory.kernels.base import Kernel
+from memory.kernels.base import Kernel, Work
 from memory.kernels.flash_cpu import FlashCpu
 from memory.kernels.reference import Reference
 from memory.kernels.trial import disagreement
 from memory.kernels.varlen import Varlen
+from memory.kv import KV, Target
+from memory.pool import SlabPool
+from memory.types import KVShape, TokenMeta
 
 from .plain_varlen import plain_varlen
 
@@ -37,6 +41,45 @@ def test_varlen_equals_the_reference(case: Case, paged: bool) -> None:
     """
     kernel = Varlen(plain_varlen, paged=paged)
     assert disagreement(kernel, case, device=CPU, dtype=torch.float32) <= 1e-5
+
+
+@pytest.mark.parametrize("kernel", [Reference(), FlashCpu(), Varlen(plain_varlen), Varlen(plain_varlen, paged=False)])
+@settings(deadline=None)  # a busy machine is no fault of the kernel
+@given(
+    held=st.integers(0, 40),
+    own=st.one_of(st.none(), st.integers(0, 9)),
+    step=st.integers(1, 5),
+    shared=st.integers(1, 9),
+    blocks=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    seed=st.integers(0, 99),
+)
+def test_blocks_that_share_their_beginning_equal_each_alone(
+    kernel: Kernel, held: int, own: int | None, step: int, shared: int, blocks: list[int], seed: int
+) -> None:
+    """Behind a memory, a part of it, or on a fork (`own` rows in): fp32 to 1e-5 of the whole question as one block."""
+    shape = KVShape(layers=1, kv_heads=2, head_dim=16, dtype=torch.float32, device=CPU)
+    random = torch.Generator().manual_seed(seed)
+    pools = [SlabPool(shape, slabs=1, rows=256), SlabPool(shape, slabs=1, rows=256)]
+    for pool in pools:
+        pool.keys.normal_(generator=random)
+        pool.values.normal_(generator=random)
+    kv = KV(pools[0], budget=256)
+    kv.commit(TokenMeta.prompt(np.zeros((3, held), np.int64)), cursor=held)
+    target: Target = kv.tail() if step == 1 else kv.part(np.arange(0, held, step))
+    if own is not None:
+        target = kv.fork(pools[1])
+        target.commit(own)
+    n = shared + sum(blocks)
+    q, k, v = (torch.randn(heads, n, 16, generator=random) for heads in (4, 2, 2))
+    together = kernel.plan([Work(target, tuple(blocks), shared)], device=CPU, dtype=torch.float32)
+    got = together.attend(0, q, k, v, scale=0.3)
+    start = shared
+    for length in blocks:
+        rows = [*range(shared), *range(start, start + length)]
+        alone = Reference().plan([Work(target, (len(rows),))], device=CPU, dtype=torch.float32)
+        want = alone.attend(0, q[:, rows], k[:, rows], v[:, rows], scale=0.3)
+        assert (got[:, rows] - want).abs().max() <= 1e-5
+        start += length
 
 
 def test_half_precision_stays_near() -> None:

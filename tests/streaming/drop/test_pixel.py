@@ -53,6 +53,28 @@ def test_noise_alone_never_opens_the_gate(sigma: float, level: float) -> None:
     assert opened(show(noisy(room(level), sigma, i) for i in range(60))) == []
 
 
+def test_what_moves_where_nothing_matters_does_not_open_the_gate_for_the_rest() -> None:
+    """A cell that trembles between its threshold and a clear movement stays out, however much goes on elsewhere."""
+    rule, matters = Pixel(), torch.zeros(N, dtype=torch.bool)
+    matters[:8] = True
+
+    def after(tremble: float, *, candidates: torch.Tensor | None) -> list[int]:
+        """The cells that pass, where cell 3 trembles and the lower half of the picture moves."""
+        moving = room()
+        moving[3, : POINTS // 2] += tremble
+        moving[24:] = moving[24:, ::-1]
+        reference = rule.blank(torch.from_numpy(room().astype(np.uint8)))
+        for picture in (room(), room(), moving):
+            now = torch.from_numpy(picture.astype(np.uint8))
+            kept = rule.keep(Cells(now, reference, (HW,), candidates=candidates))
+            reference = kept.reference
+        return torch.nonzero(kept.mask)[:, 0].tolist()
+
+    assert after(4.0, candidates=matters) == []
+    assert 3 in after(4.0, candidates=None)
+    assert after(8.0, candidates=matters) == [3]
+
+
 def test_noise_that_lives_in_some_cells_is_learnt_there() -> None:
     """Flicker of a compressed edge, every fourth picture: it opens the gate for some minutes, and then no more."""
     edge = np.zeros((N, POINTS))

@@ -94,8 +94,18 @@ def test_an_older_picture_of_another_size_takes_the_newer_ones_grid() -> None:
 
 
 def test_a_wrong_number_of_pictures_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 pictures for a temporal patch of 2"):
-        patchify([picture(96, 160)], SHAPE)
+    with pytest.raises(ValueError, match="3 pictures for a temporal patch of 2"):
+        patchify([picture(96, 160)] * 3, SHAPE)
+
+
+def test_one_picture_is_carried_once() -> None:
+    """It stands for the whole temporal patch: half the bytes, the same pixels in the same order."""
+    image = picture(96, 160)
+    once, repeated = patchify([image], SHAPE), patchify([image, image], SHAPE)
+    n = len(once.patches)
+    assert once.hw == repeated.hw
+    both = repeated.patches.reshape(n, 3, 2, -1)
+    assert np.array_equal(both, np.repeat(once.patches.reshape(n, 3, 1, -1), 2, axis=2))
 
 
 def test_the_bounds_give_the_most_tokens() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from streaming.privacy import GREY, Privacy
 from streaming.sources import luma
 from streaming.sources.synthetic import Scene
 
@@ -31,3 +32,14 @@ def test_green_is_brighter_than_blue():
         colours[channel, ..., channel] = 255
     red, green, blue = (luma(colour)[0] for colour in colours)
     assert blue < red < green
+
+
+def test_what_is_masked_says_nothing_of_the_light():
+    """A covered lens behind a painted mask is as flat as without; where all is masked, the picture is what it is."""
+    mask = ((0.2, 0.1), (0.7, 0.1), (0.7, 0.8), (0.2, 0.8))
+    dark = np.full((270, 480, 3), 6, np.uint8)
+    painted = Privacy([mask]).paint(dark.copy())
+    assert luma(painted)[1] > 20
+    assert luma(painted, masks=(mask,)) == pytest.approx((6, 0), abs=1e-3)
+    everything = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    assert luma(Privacy([everything]).paint(dark), masks=(everything,)) == pytest.approx((GREY, 0), abs=1e-3)

@@ -104,14 +104,15 @@ def test_a_lesson_gives_the_logits_that_serving_gives(trained, served):
         embeds = served.embed(torch.from_numpy(layout.ids[rows])).clone()
         embeds[visual] = code.embeds[torch.from_numpy(kept[number])]
         features = tuple(part[torch.from_numpy(kept[number])] for part in code.deepstack)
-        served.forward([Chunk(embeds, layout.pos[:, rows], kv.tail(), (len(embeds),), (), visual, features)])
+        chunk = Chunk(embeds, layout.pos[:, rows], kv.tail(), (len(embeds),), visual=visual, deepstack=features)
+        served.forward([chunk])
         kv.commit(TokenMeta.prompt(layout.pos[:, rows]), cursor=layout.end)
         chunk = Chunk(
             served.embed(torch.tensor(question)),
             text_ids(kv.cursor, len(question)),
             kv.tail(),
-            (len(question),),
-            (len(question) - 1,),
+            blocks=(len(question),),
+            read=(len(question) - 1,),
         )
         met.append(served.forward([chunk]))
     assert (taught - torch.cat(met)).abs().max() < 2e-4

@@ -1,0 +1,97 @@
+"""Questions side by side: nothing is lost, nothing is there twice, and every bundle fits."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.checks import Bundle, bundled
+from streaming.engine import Engine, EngineSettings
+from streaming.models import VisionLanguageModel
+from streaming.types import CameraSettings, Check, StepPlan
+
+from .recorder import Recorder
+from .scenes import frame, walk
+
+MAX_TOKENS = 24
+tokens = st.integers(0, 2)  # few, so that questions begin alike
+questions = st.lists(st.lists(tokens, min_size=1, max_size=MAX_TOKENS).map(tuple), min_size=1, max_size=12).map(tuple)
+
+
+def asked(bundle: Bundle) -> list[tuple[tuple[int, ...], list[int]]]:
+    """The questions of a bundle, each with the ids of its tokens."""
+    found = []
+    stops = bundle.shared + np.cumsum(bundle.blocks)
+    for stop, length in zip(stops, bundle.blocks, strict=True):
+        rows = [*range(bundle.shared), *range(stop - length, stop)]
+        found.append((tuple(bundle.ids[rows].tolist()), bundle.step[rows].tolist()))
+    return found
+
+
+@given(questions)
+def test_every_question_is_there_in_order_and_goes_on_where_the_shared_tokens_end(
+    some: tuple[tuple[int, ...], ...],
+) -> None:
+    """Read from its bundle, a question is what was asked, its ids count up, and its last token is its own and read."""
+    bundles = bundled(some, MAX_TOKENS)
+    read = [each for bundle in bundles for each in asked(bundle)]
+    assert tuple(ids for ids, _ in read) == some
+    assert all(step == list(range(len(ids))) for ids, step in read)
+    for bundle in bundles:
+        assert min(bundle.blocks) >= 1
+        assert list(bundle.read) == [bundle.shared + stop - 1 for stop in itertools.accumulate(bundle.blocks)]
+
+
+@given(questions)
+def test_bundles_fit_and_none_ends_early(some: tuple[tuple[int, ...], ...]) -> None:
+    """No bundle has more rows than allowed, and none could have taken the next one's first question."""
+    bundles = bundled(some, MAX_TOKENS)
+    for bundle in bundles:
+        assert len(bundle.ids) == len(bundle.step) == bundle.shared + sum(bundle.blocks) <= MAX_TOKENS
+    for one, two in itertools.pairwise(bundles):
+        (longer,) = bundled((*(ids for ids, _ in asked(one)), asked(two)[0][0]), 10**6)
+        assert len(longer.ids) > MAX_TOKENS
+
+
+@given(questions)
+def test_what_all_begin_with_is_there_once(some: tuple[tuple[int, ...], ...]) -> None:
+    """The shared tokens are all that the questions have in common, but for a last token; one alone shares nothing."""
+    (bundle,) = bundled(some, 10**6)
+    alike = 0
+    while all(len(question) > alike + 1 for question in some) and len({question[alike] for question in some}) == 1:
+        alike += 1
+    assert bundle.shared == (alike if len(some) > 1 else 0)
+
+
+def test_rules_of_a_camera_read_their_common_words_once(tiny: VisionLanguageModel) -> None:
+    """32 rules take one forward with fewer rows than 32 questions have; each has an answer, in order."""
+    recorder = Recorder(tiny)
+    engine = Engine(recorder, settings=EngineSettings(max_cameras=1))
+    engine.open(CameraSettings("yard"))
+    engine.step(StepPlan(frames=(frame("yard", 0, walk(1)[0]),)))
+    recorder.others.clear()
+    rules = tuple((f"r{i}", f"Is lamp {i} on?") for i in range(32))
+    results = engine.step(StepPlan(checks=(Check("yard", rules),))).checks
+    (rows,) = recorder.others
+    whole = tuple(tiny.dialogue.check(text) for _, text in rules)
+    (bundle,) = bundled(whole, 10**6)
+    assert len(rows) == len(bundle.ids) < sum(map(len, whole)) / 1.5
+    assert [result.rule for result in results] == [rule for rule, _ in rules]
+    assert all(result.p is not None for result in results)
+
+
+def test_a_question_that_does_not_fit_is_unknown_among_others(tiny: VisionLanguageModel) -> None:
+    """Its place in the results stays its own, and its neighbours are answered."""
+    engine = Engine(tiny, settings=EngineSettings(max_cameras=1, max_check_tokens=64))
+    engine.open(CameraSettings("yard"))
+    engine.step(StepPlan(frames=(frame("yard", 0, walk(1)[0]),)))
+    rules = (("a", "Is it night?"), ("b", "Is a person at the door? " * 20), ("c", "Nobody?"))
+    together = engine.step(StepPlan(checks=(Check("yard", rules),))).checks
+    alone = [engine.step(StepPlan(checks=(Check("yard", (rule,)),))).checks[0].p for rule in rules]
+    assert [result.rule for result in together] == ["a", "b", "c"]
+    assert together[1].p is alone[1] is None
+    assert [together[0].p, together[2].p] == pytest.approx([alone[0], alone[2]], abs=1e-5)
