@@ -84,6 +84,7 @@ def train(
     *,
     minutes: Annotated[float, typer.Option(help="How long to train, over all stretches.", min=0.1)] = 240.0,
     stretch: Annotated[float | None, typer.Option(help="Stop for now after so many minutes.", min=0.1)] = None,
+    start: Annotated[Path | None, typer.Option(help="Begin with the weights of this checkpoint folder.")] = None,
     device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, cuda:1.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads: cores that nothing else uses.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Every random choice follows from it.", min=0)] = 0,
@@ -104,6 +105,7 @@ def train(
                 smoke=smoke,
                 device=device,
                 stretch_minutes=stretch or float("inf"),
+                start=start,
                 tell=tell,
             )
     except OSError as error:

@@ -135,7 +135,7 @@ class Stage:
         for name, module in self._modules.items():
             module.load_state_dict(state["modules"][name])
         self._means = state["means"]
-        for optimiser, saved in zip(self._optimisers, state["optimisers"] or [], strict=False):
+        for optimiser, saved in zip(self._optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         self.steps, self.spent_s = state["steps"], state["spent_s"]
 

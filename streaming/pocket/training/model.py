@@ -40,6 +40,12 @@ def untrained(words_of: Qwen2Tokenizer, *, seed: int) -> Qwen3VLForConditionalGe
     return model
 
 
+def trained(folder: Path) -> Qwen3VLForConditionalGeneration:
+    """The model of a checkpoint folder, to be trained further. Raises: OSError: there is none."""
+    with no_bars():
+        return Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+
+
 def save(model: Any, words_of: Qwen2Tokenizer, folder: Path) -> None:
     """
     A checkpoint folder of `model`: weights in bfloat16, to be computed with in float32, as config.json says.

@@ -47,6 +47,7 @@ def train(
     smoke: bool = False,
     device: str = "cpu",
     stretch_minutes: float = float("inf"),
+    start: Path | None = None,
     tell: Callable[[float, str], None] = lambda _share, _said: None,
 ) -> Path:
     """
@@ -54,13 +55,14 @@ def train(
 
     Besides, the folder holds what is needed to go on (eyes.pt, mind.pt), the logs as JSON lines, and their plots.
 
+    start: a checkpoint folder whose weights to begin with; the throw-away heads begin anew.
     minutes: of computing, over all stretches. stretch_minutes: after how many of them to stop for now. smoke: a few
     steps of everything, to prove that it runs. tell: called with the share done and a phrase.
     Blocks for that long. Raises: OSError: the folder cannot be written.
     """
     plan = SMOKE if smoke else Plan.of(minutes)
     words = model.tokenizer()
-    pocket = model.untrained(words, seed=seed).to(device)
+    pocket = (model.untrained(words, seed=seed) if start is None else model.trained(start)).to(device)
     left_s = eyes.train(
         pocket.model.visual,
         folder,

@@ -37,6 +37,20 @@ def test_a_smoke_run_trains_saves_and_loads(tmp_path):
     assert (again / "model.safetensors").read_bytes() == weights.read_bytes()
 
 
+def test_training_goes_on_from_a_checkpoint(tmp_path):
+    """Its weights are where the next training begins, to the rounding of what is stored."""
+    words = pocket.tokenizer()
+    first = pocket.untrained(words, seed=11)
+    pocket.save(first, words, tmp_path / "first")
+    again = pocket.trained(tmp_path / "first")
+    for name, weight in first.state_dict().items():
+        assert torch.equal(weight.to(torch.bfloat16).float(), again.state_dict()[name]), name
+    train(tmp_path / "next", smoke=True, stretch_minutes=0.0, start=tmp_path / "first")
+    assert (tmp_path / "next" / CHECKPOINT / "model.safetensors").is_file()
+    with pytest.raises(OSError, match="none"):
+        train(tmp_path / "other", smoke=True, start=tmp_path / "none")
+
+
 def test_a_stretch_ends_early_and_the_next_goes_on(tmp_path):
     train(tmp_path, smoke=True, seed=1, stretch_minutes=0.0)
     assert not (tmp_path / "mind.pt").exists()
@@ -73,21 +87,23 @@ def recording():
 @settings(max_examples=25, deadline=None)
 @given(way=st.sampled_from(list(WAYS)), seed=st.integers(0, 2**20))
 def test_however_much_is_dropped_the_first_picture_stays(recording, way, seed):
-    kept = drop(recording, way, np.random.default_rng(seed))
+    kept, shown = drop(recording, way, np.random.default_rng(seed))
     assert kept.shape == (len(recording), recording.tokens.shape[1])
     assert kept[0].all()
     assert way != "full" or kept.all()
+    assert shown[kept.any(axis=1)].all()
+    assert way not in ("frames", "random") or (shown == kept.any(axis=1)).all()
 
 
 def test_questions_are_balanced_over_the_answers(recording):
     balance = Balance(np.random.default_rng(3), dict.fromkeys(Topic, 1.0))
-    chosen = balance.choose(recording, 2000, len(recording))
+    chosen = balance.choose(recording, 2000, np.ones(len(recording), np.bool_))
     assert len(chosen) == 2000
     counts = Counter((question.kind, question.answer) for _, question in chosen)
     for kind, by_answer in recording.moments.items():
         spread = [counts[kind, answer] for answer in by_answer]
         assert max(spread) - min(spread) <= 0.5 * max(spread) + 4, kind
-    assert all(number < 5 for number, _ in balance.choose(recording, 200, 5))
+    assert all(number < 5 for number, _ in balance.choose(recording, 200, np.arange(len(recording)) < 5))
 
 
 def test_a_feed_hands_on_what_fails():
