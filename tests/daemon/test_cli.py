@@ -367,8 +367,10 @@ def test_a_session_at_the_command_line(talk: Run) -> None:
     text = answered[-1]["text"]
     assert text.startswith("".join(item["text"] for item in answered[:-1]))  # pieces are lossy, the answer is not
     said = talk("ask", "dock", "Who is there?", "--max-tokens", "2").out
-    assert len(said.splitlines()) == 2
-    assert "tokens of memory" in said
+    answer, seen, cost = said.splitlines()
+    assert answer
+    assert seen.endswith("seen")  # the stretch of memory that it read
+    assert "tokens of memory" in cost
 
     events = talk("events", "--json").items
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

@@ -45,9 +45,14 @@ class Neighbour:
                 found.extend(event for event in self.events if wanted.items() <= event.items())
                 return bool(found) or self._over is not None
 
-            assert self._news.wait_for(there, PATIENCE_S), f"no event {wanted} within {PATIENCE_S:g} s"
+            heard = self._news.wait_for(there, PATIENCE_S)
+            assert heard, f"no event {wanted} within {PATIENCE_S:g} s, but {self._of(wanted)}"
             assert found, self._over
             return found[0]
+
+    def _of(self, wanted: dict[str, Any]) -> list[Message]:
+        """What was heard of the same camera instead."""
+        return [event for event in self.events if event.get("camera") == wanted.get("camera")]
 
     def check(self) -> None:
         """Nothing has happened to it: frames flow, no event was missed or repeated, and no process was restarted."""

@@ -32,7 +32,15 @@ from .shape import MAX_POSITIONS
 STREAM = "pocket_stream"
 _MIDDLE = 3  # the decoder layer whose output tells what could be asked
 _TOPICS = {Topic.PRESENT: 1.0, Topic.CHANGE: 1.8, Topic.PAST: 1.4}
-_HARD = {"has_colour_person": 3.0, "just": 2.0, "cars": 2.0, "way_person": 1.5}  # how much more often they are asked
+_HARD = {  # how much more often they are asked than others of their topic
+    "has_colour_person": 4.0,
+    "has_colour_car": 3.0,
+    "just": 3.0,
+    "cars": 3.0,
+    "way_person": 2.0,
+    "way_dog": 2.0,
+    "way_car": 2.0,
+}
 _DESCRIBED = 0.06  # share of the questions that ask for a sentence
 _LONGEST = 5200  # rows of a stream that are trained on
 
