@@ -296,6 +296,24 @@ def test_chance_and_the_answers_are_told_for_every_kind() -> None:
         assert 0 < float(str(row["clock"])) <= 1
 
 
+@pytest.mark.slow
+def test_the_pocket_model_sees_with_a_tenth_of_the_tokens_and_guesses_in_the_dark() -> None:
+    """
+    On scenes it was not trained on; what it reaches over many is in its card.
+
+    The bounds leave room for the luck of two scenes, and none for a model that guesses (about 0.4).
+    """
+    settings = ("full", "default", "blind")
+    options = Options(model="pocket", device="cpu", seed=5, groups=("busy",), scenes=2, minutes=0.5, settings=settings)
+    figures = accuracy.run(options, lambda _: None).figures
+    assert figures["full.present"] > 0.85
+    assert figures["full.past"] > 0.7
+    assert figures["full.rules_f1"] > 0.7
+    assert figures["default.kept"] < 0.2
+    assert figures["default.retained"] > 0.9
+    assert figures["blind.excess"] < 0.05
+
+
 def points(*kept: float) -> Sequence[_curves.Point]:
     return [_curves.Point(f"paper@{i}", "paper", share, 0.9, 0.85, 0.95) for i, share in enumerate(kept)]
 

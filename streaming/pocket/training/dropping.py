@@ -41,7 +41,10 @@ def drop(recording: Recording, way: str, random: np.random.Generator) -> tuple[K
     if lossy:  # pictures lost on the way
         kept[random.random(n) < random.uniform(0.05, 0.5)] = False
     kept[0] = True
-    return kept, kept.any(axis=1) if lossy or way in ("frames", "random") else np.ones(n, np.bool_)
+    shown: Shown = np.ones(n, np.bool_)
+    if lossy or way in ("frames", "random"):
+        shown = np.any(kept, axis=1)
+    return kept, shown
 
 
 def _unlike_before(recording: Recording, threshold: float) -> Kept:
