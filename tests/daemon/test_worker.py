@@ -37,6 +37,7 @@ from tests.streaming.recorder import Recorder
 YARD = CameraSpec(id="yard", source="synthetic:yard", fps=8)
 GATE = CameraSpec(id="gate", source="synthetic:cuts", fps=8)
 SETTINGS = WorkerSettings(
+    model="tiny-random",
     stats_s=0.2,
     heartbeat_s=0.3,
     reconcile_s=0.5,
