@@ -21,8 +21,9 @@ from streaming.scheduler import Scheduler
 from streaming.sources import luma
 from streaming.types import AnswerDelta, Ask, AskStatus, Check, CheckResult, Frame, Note, StepPlan, StepResult
 
+from .answered import answer_draft
 from .scribe import as_lines
-from .session import Emission, Session, answer_draft
+from .session import Emission, Session
 
 CLOSED_REMEMBERED = 4096
 

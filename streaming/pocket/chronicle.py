@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from .types import Colour, Event, Happening, Kind, Sighting, Truth
-
-SEEN, HARDLY = 0.5, 0.2
+from .types import SEEN, UNSEEN, Colour, Event, Happening, Kind, Sighting, Truth
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class Chronicle:
                 self._first.setdefault(one.thing, one)
                 self._hinted.pop(one.thing, None)
                 self._seen_s[one.thing] = truth.t_s
-            elif one.visible > HARDLY and one.thing not in self._first:
+            elif one.visible > UNSEEN and one.thing not in self._first:
                 self._hinted[one.thing] = one.kind
 
     @property

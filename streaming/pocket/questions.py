@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .chronicle import Chronicle
-from .types import PALETTE, VEHICLES, Colour, Event, Happening, Kind, Sighting, Truth
+from .types import PALETTE, SEEN, UNSEEN, VEHICLES, Colour, Event, Happening, Kind, Sighting, Truth
 
 YES, NO, UNKNOWN, NOTHING, NOBODY = "Yes", "No", "unknown", "nothing", "none"
 NUMBERS = ("none", "one", "two", "three", "four")
 PLACES = ("left", "middle", "right")
-SEEN, UNSEEN = 0.5, 0.2  # a thing of which more is visible is there; of which less, not
 WAYS = ("left", "right", "nowhere", UNKNOWN)
 VEHICLE_ANSWERS = (*(f"a {colour} {kind}" for kind in VEHICLES for colour in PALETTE[kind]), NOBODY)
 _MOVERS = (Kind.PERSON, Kind.CAR, Kind.BICYCLE, Kind.DOG)

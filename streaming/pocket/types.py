@@ -41,6 +41,7 @@ class Happening(enum.StrEnum):
     LAMP_OFF = "lamp_off"
 
 
+SEEN, UNSEEN = 0.5, 0.2  # a thing of which more is visible is there; of which less, not; between, who knows
 KINDS = tuple(Kind)
 COLOURS = tuple(Colour)
 VEHICLES = (Kind.CAR, Kind.BICYCLE)

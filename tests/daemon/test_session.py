@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clients.messages import CameraSpec, RuleSpec
-from daemon.session import OpenAlert, Session, SessionSettings, answer_draft
+from daemon.answered import answer_draft
+from daemon.session import OpenAlert, Session, SessionSettings
 from streaming.types import AnswerDelta, AskStatus, CameraState, CheckResult, Frame, FrameResult
 
 S = 1_000_000_000

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.pocket.types import COLOURS, KINDS, PALETTE, Kind, Sighting, Truth
+from streaming.pocket.questions import PLACES, place
+from streaming.pocket.types import COLOURS, KINDS, PALETTE, SEEN, UNSEEN, Kind, Sighting, Truth
 from streaming.pocket.world import World
 
 IGNORED = -100
-SEEN, UNSEEN = 0.5, 0.2  # a thing of which more is visible is there; of which less, not
 _HEADING = {-1: 1, 0: 2, 1: 3}
 _LEAST_PX = 16  # of a cell of 256, that it shows a thing
 
@@ -56,16 +56,14 @@ def cells(scene: World, t_s: float, grid: tuple[int, int]) -> NDArray[np.int64]:
     for cell in np.flatnonzero(counts.max(axis=0) >= _LEAST_PX):
         thing = present[best[cell]]
         x, _, heading, _ = thing.at(scene.script.at(t_s))
-        found[cell] = 1 + KINDS.index(thing.kind), 1 + COLOURS.index(thing.colour), place(x), _HEADING[heading]
+        found[cell] = 1 + KINDS.index(thing.kind), 1 + COLOURS.index(thing.colour), _place(x), _HEADING[heading]
     return found
 
 
-def place(x: float) -> int:
+def _place(x: float) -> int:
     """1 left, 2 middle, 3 right; IGNORED at the borders between them."""
-    for number, (low, high) in enumerate(((-1.0, 0.30), (0.36, 0.64), (0.70, 2.0)), start=1):
-        if low < x < high:
-            return number
-    return IGNORED
+    found = place(x)
+    return IGNORED if found is None else 1 + PLACES.index(found)
 
 
 def picture(truth: Truth) -> NDArray[np.int64]:
@@ -92,6 +90,6 @@ def picture(truth: Truth) -> NDArray[np.int64]:
 def _describe(found: dict[str, int], name: str, seen: Sequence[Sighting]) -> None:
     one = seen[0] if seen else None
     found[f"{name}_colour"] = 0 if one is None else 1 + COLOURS.index(one.colour)
-    found[f"{name}_place"] = 0 if one is None else place(one.x)
+    found[f"{name}_place"] = 0 if one is None else _place(one.x)
     if f"{name}_heading" in found:
         found[f"{name}_heading"] = 0 if one is None else _HEADING[one.heading]
