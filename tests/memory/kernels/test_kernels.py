@@ -168,6 +168,16 @@ def test_a_kernel_that_fails_its_trial_is_not_taken(fault: str) -> None:
     assert "\n" not in str(chosen)
 
 
+def test_what_is_not_a_number_in_an_encoder_alone_is_found() -> None:
+    """Everything a decoder asks for is right; pictures, which are tried last, are not."""
+
+    def blind(*args: Any, return_aux: Any = None, **options: Any) -> Any:
+        found = plain_varlen(*args, return_aux=return_aux, **options)
+        return found if return_aux is not None else found * torch.nan
+
+    assert isinstance(choose(CPU, torch.float32, CASES[0], op=blind).kernel, Reference)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
