@@ -187,7 +187,7 @@ def store(config: Config) -> Finding:
 
 
 def model(config: Config, progress: Progress | None = None) -> Finding:
-    """Does the model load on the first device, and which attention runs; blocks as long as that takes."""
+    """Does the model load on the first device, and what runs attention and decoder; blocks as long as that takes."""
     name = config.model.name
     try:
         torch = importlib.import_module("torch")
@@ -206,7 +206,7 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     except (errors.StreamingError, RuntimeError) as error:
         return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
     took_s = time.perf_counter() - started
-    detail = f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}"
+    detail = f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}, decoder {loaded.decoder}"
     remark = models.remark(name)
     return Finding("model", True, f"{detail}: {remark}" if remark else detail)
 

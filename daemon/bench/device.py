@@ -107,6 +107,7 @@ def run(options: Options, say: Say) -> Report:
             "model": options.model,
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
+            "decoder": model.decoder.forward.name,
             "side_px": side_px,
             "pictures": PICTURES,
             "patches": patches,

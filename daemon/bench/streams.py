@@ -82,6 +82,7 @@ def run(options: Options, say: Say) -> Report:
             "model": options.model,
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
+            "decoder": model.decoder.forward.name,
             "clips": "real" if options.clips else "generated",
             "clip_names": [clip.name for clip in clips],
             "fps": FPS,

@@ -112,6 +112,7 @@ def run(options: Options, say: Say) -> Report:
             "model": options.model,
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
+            "decoder": model.decoder.forward.name,
             "clip": clip.name,
             "fps": FPS,
             "side_px": side_px,

@@ -17,7 +17,7 @@ from .reference import Reference
 from .trial import Case, allowed, disagreement
 from .varlen import Op, Varlen, can_page, torch_op
 
-__all__ = ["Case", "Chosen", "Kernel", "choose"]
+__all__ = ["Case", "Chosen", "Kernel", "allowed", "choose"]
 
 HALF = (torch.bfloat16, torch.float16)
 

@@ -22,6 +22,7 @@ from memory.rope import Rope
 from memory.types import KVShape
 
 from .dialogue import Dialogue
+from .forwards import ChosenForward
 from .patches import PatchGrid, VisionShape
 
 
@@ -108,7 +109,7 @@ class VisionLanguageModel(Protocol):
     A loaded model, owned by one thread.
 
     architecture: the transformers class of its checkpoints.
-    attention: the kernel that runs, and why.
+    attention: the kernel that runs, and why. decoder: likewise, what runs the layers around it.
     rope: how keys are rotated by their ids; max_positions: the trained range of ids.
     ids_per_second: how fast ids grow where they tell the time; 0 where they count tokens and the time is text.
     """
@@ -117,6 +118,7 @@ class VisionLanguageModel(Protocol):
     architecture: ClassVar[Any]
     name: str
     attention: Chosen
+    decoder: ChosenForward
     kv: KVShape
     vision: VisionShape
     dialogue: Dialogue

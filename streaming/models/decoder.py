@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,9 @@ from memory.kernels import Case, Chosen, Kernel, choose
 from memory.types import KVShape
 
 from .base import Chunk, Parts
-from .packed import DECODER, VISION, PackedCache
+from .forwards import Features, Forward
+from .packed import DECODER, VISION
+from .ragged import Ragged
 
 
 def attention_of(parts: Parts, kv: KVShape) -> Chosen:
@@ -47,28 +48,25 @@ def run(
     chunks: Sequence[Chunk],
     *,
     kernel: Kernel,
+    forward: Forward,
     words: Tensor | None = None,
-    extra: dict[str, Any] | None = None,
+    features: Features | None = None,
 ) -> Tensor:
     """
-    One pass over all chunks; mutates their targets, does not synchronise.
+    One pass over all chunks; mutates their targets. Does not synchronise, where `forward` does not.
 
-    words: as in `VisionLanguageModel.forward`. extra: what else the family's decoder takes.
+    words: as in `VisionLanguageModel.forward`. features: what DeepStack adds to rows of the batch.
     Returns: float32 logits [number of read rows, k or vocabulary].
     """
-    model, device = parts.model, parts.device
-    cache = PackedCache(chunks, kernel=kernel, device=device, dtype=chunks[0].embeds.dtype)
-    pos = torch.from_numpy(np.concatenate([chunk.pos for chunk in chunks], axis=1)).to(device)
-    hidden = model.model.language_model(
-        inputs_embeds=torch.cat([chunk.embeds for chunk in chunks])[None],
-        position_ids=pos[:, None],
-        past_key_values=cache,
-        packed=cache,
-        **(extra or {}),
-    ).last_hidden_state[0]
+    embeds = torch.cat([chunk.embeds for chunk in chunks])
     starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
-    read = [int(start) + row for start, chunk in zip(starts, chunks, strict=False) for row in chunk.read]
-    return _logits(model.lm_head, hidden[torch.tensor(read, dtype=torch.long, device=device)], words)
+    read = [np.array(chunk.read, np.int64) + start for start, chunk in zip(starts, chunks, strict=False)]
+    batch = Ragged(chunks, kernel=kernel, device=embeds.device, dtype=embeds.dtype)
+    pos, rows = (
+        torch.from_numpy(numbers).to(embeds.device, non_blocking=True)
+        for numbers in (np.concatenate([chunk.pos for chunk in chunks], axis=1), np.concatenate(read))
+    )
+    return _logits(parts.model.lm_head, forward(batch, embeds, pos, rows, features=features), words)
 
 
 def _logits(head: nn.Module, hidden: Tensor, words: Tensor | None) -> Tensor:

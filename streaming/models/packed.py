@@ -17,24 +17,17 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
 from memory.kernels import Kernel
-from memory.kernels.base import Work
-
-from .base import Chunk
+from memory.kernels.base import Batch
 
 DECODER, VISION = "vigild_packed", "vigild_segments"
 
 
 class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
-    """The targets of a ragged batch in the shape of a transformers cache; lives for one forward."""
+    """A ragged batch in the shape of a transformers cache; lives for one forward."""
 
-    def __init__(self, chunks: Sequence[Chunk], *, kernel: Kernel, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, batch: Batch) -> None:
         super().__init__(layers=[])
-        self._chunks = chunks
-        self._lengths = [len(chunk) for chunk in chunks]
-        self._asked = any(chunk.queries is not None for chunk in chunks)
-        self._batch = kernel.plan(
-            [Work(chunk.target, chunk.blocks, chunk.shared) for chunk in chunks], device=device, dtype=dtype
-        )
+        self._batch = batch
         self._layer = -1
 
     def update(
@@ -46,10 +39,6 @@ class PackedCache(Cache):  # type: ignore[misc]  # transformers is untyped
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
         """Query [1, heads, total, head_dim] over all that each chunk may see; the same shape."""
-        if self._asked:
-            for chunk, part in zip(self._chunks, torch.split(query[0], self._lengths, dim=1), strict=True):
-                if chunk.queries is not None:
-                    chunk.queries.append(part)
         return self._batch.attend(self._layer, query[0], keys[0], values[0], scale=scale)[None]
 
 

@@ -23,6 +23,7 @@ from .dialogue import Dialogue
 from .embedding import PatchEmbedding
 from .packed import Segments, one_sequence
 from .patches import PatchGrid
+from .trial import choose as choose_forward
 
 VIDEO_PAD = "<|video_pad|>"
 JITTER_IDS = 0.25  # a camera's frames come a little early or late; the published ids count exact steps
@@ -50,6 +51,7 @@ class Qwen25VL:
         self.vision = parts.vision
         self.kv = kv_shape(parts)
         self.attention = attention_of(parts, self.kv)
+        self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(parts.tokenizer, video=VIDEO_PAD, wrap=("", ""), eos=eos_ids(model, parts.tokenizer))
         rotary = model.model.language_model.rotary_emb
         sections = model.config.text_config.rope_parameters["mrope_section"]
@@ -99,7 +101,7 @@ class Qwen25VL:
         return embeds
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
-        return run(self._parts, chunks, kernel=self.attention.kernel, words=words)
+        return run(self._parts, chunks, kernel=self.attention.kernel, forward=self.decoder.forward, words=words)
 
     def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""

@@ -24,8 +24,10 @@ from .checkpoint import eos_ids
 from .decoder import attention_of, kv_shape, run
 from .dialogue import Dialogue
 from .embedding import PatchEmbedding
+from .forwards import Features
 from .packed import Segments, one_sequence
 from .patches import PatchGrid
+from .trial import choose as choose_forward
 
 VISION_START, VIDEO_PAD, VISION_END = "<|vision_start|>", "<|video_pad|>", "<|vision_end|>"
 LONGEST_TIME = "<9999999.9 seconds>"  # 115 days
@@ -50,6 +52,7 @@ class Qwen3VL:
         self.vision = parts.vision
         self.kv = kv_shape(parts)
         self.attention = attention_of(parts, self.kv)
+        self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(
             parts.tokenizer, video=VIDEO_PAD, wrap=(VISION_START, VISION_END), eos=eos_ids(model, parts.tokenizer)
         )
@@ -102,23 +105,14 @@ class Qwen3VL:
         return embeds
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
-        rows, features = self._deepstack(chunks)
-        extra = {"visual_pos_masks": rows, "deepstack_visual_embeds": features}
-        return run(self._parts, chunks, kernel=self.attention.kernel, words=words, extra=extra)
-
-    def _deepstack(self, chunks: Sequence[Chunk]) -> tuple[Tensor | None, list[Tensor] | None]:
-        """Which rows of the batch [1, total] get DeepStack features, and those features per layer [rows, hidden]."""
-        given = [chunk for chunk in chunks if chunk.visual is not None and len(chunk.visual)]
-        if not given:
-            return None, None
-        masks = []
-        for chunk in chunks:
-            mask = np.zeros(len(chunk), np.bool_)
-            if chunk.visual is not None:
-                mask[chunk.visual] = True
-            masks.append(mask)
-        layers = [torch.cat(features) for features in zip(*(chunk.deepstack for chunk in given), strict=True)]
-        return torch.from_numpy(np.concatenate(masks))[None].to(self._device), layers
+        return run(
+            self._parts,
+            chunks,
+            kernel=self.attention.kernel,
+            forward=self.decoder.forward,
+            words=words,
+            features=_deepstack(chunks),
+        )
 
     def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""
@@ -139,6 +133,20 @@ class Qwen3VL:
             "cu_seqlens": one_sequence(int(pictures[-1])),
             "segments": Segments(pictures, kernel=self.attention.kernel),
         }
+
+
+def _deepstack(chunks: Sequence[Chunk]) -> Features | None:
+    """What DeepStack adds to the rows of a batch; None where no chunk shows a picture."""
+    starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+    shown = [
+        (chunk.visual + start, chunk.deepstack)
+        for start, chunk in zip(starts, chunks, strict=False)
+        if chunk.visual is not None and len(chunk.visual)
+    ]
+    if not shown:
+        return None
+    layers = zip(*(deepstack for _, deepstack in shown), strict=True)
+    return Features(np.concatenate([rows for rows, _ in shown]), tuple(torch.cat(layer) for layer in layers))
 
 
 def _text_ids(start: int, stop: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

@@ -108,11 +108,13 @@ def test_a_store_that_is_not_there(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny-random", "tiny-random-2.5"])
-def test_a_model_that_loads_tells_its_attention(model: str, folder: Path) -> None:
+def test_a_model_that_loads_tells_what_runs_it(model: str, folder: Path) -> None:
     """What was chosen at start, and that random weights mean nothing."""
     finding = doctor.model(configured(folder, model__name=model))
     assert finding.ok
-    assert re.search(r"attention (reference|flash-cpu) \(.* on cpu.*\): random weights", finding.detail)
+    assert re.search(
+        r"attention (reference|flash-cpu) \(.* on cpu.*\), decoder lean \(.*\): random weights", finding.detail
+    )
 
 
 @pytest.mark.parametrize("model", ["nowhere/near", "./missing"])

@@ -1,6 +1,6 @@
 """
-Every family, on every kernel, computes what its stock class computes in one shot over the same tokens and ids, in fp32
-to 1e-4.
+Every family, on every kernel, by the lean forward and by the stock one, computes what its stock class computes in one
+shot over the same tokens and ids, in fp32 to 1e-4.
 
 Frame by frame, batched, forked, compacted with nothing evicted, rebased; and what is batched equals what is single.
 """
@@ -29,6 +29,7 @@ from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
 from streaming.models.base import Chunk, Layout
 from streaming.models.checkpoint import no_bars
+from streaming.models.forwards import ChosenForward, StockForward
 from streaming.models.patches import normalise, patchify
 from streaming.types import Ask, CameraSettings, Check, Image, Polygon, StepPlan
 from tests.memory.kernels.plain_varlen import plain_varlen
@@ -41,6 +42,7 @@ LEFT = ((0.0, 0.0), (0.32, 0.0), (0.32, 0.6), (0.0, 0.6))
 DOOR = ((0.45, 0.4), (0.55, 0.4), (0.55, 0.6), (0.45, 0.6))
 EXACT, BATCHED = 1e-4, 1e-5
 KERNELS: dict[str, Kernel] = {"reference": Reference(), "flash-cpu": FlashCpu(), "varlen": Varlen(plain_varlen)}
+WAYS = [*((kernel, "lean") for kernel in KERNELS), ("flash-cpu", "stock")]
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,18 @@ class Seen:
 
 @pytest.fixture(
     scope="module",
-    params=[(name, kernel) for name in ("tiny-random", "tiny-random-2.5") for kernel in KERNELS],
-    ids=str,
+    params=[(name, *way) for name in ("tiny-random", "tiny-random-2.5") for way in WAYS],
+    ids="-".join,
 )
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    name, kernel = request.param
+    name, kernel, forward = request.param
     cache = tmp_path_factory.mktemp("models")
     model = models.load(name, cache_dir=cache)
     model.attention = Chosen(KERNELS[kernel], "chosen by a test")
+    assert model.decoder.forward.name == "lean"
+    if forward == "stock":
+        text_model = model._parts.model.model.language_model
+        model.decoder = ChosenForward(StockForward(text_model), "chosen by a test")
     with no_bars():
         folder = models.built_in()[name].folder(cache)
         stock = models.families()[model.model_type].architecture.from_pretrained(folder, attn_implementation="sdpa")
