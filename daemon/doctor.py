@@ -187,12 +187,18 @@ def store(config: Config) -> Finding:
 
 
 def model(config: Config, progress: Progress | None = None) -> Finding:
-    """Does the model load on the first device, and what runs attention and decoder; blocks as long as that takes."""
+    """
+    Does the model load on the first device, with the memory of one camera, and what runs it there.
+
+    Blocks as long as that takes.
+    """
     name = config.model.name
     try:
         torch = importlib.import_module("torch")
         models = importlib.import_module("streaming.models")
         errors = importlib.import_module("streaming.errors")
+        engines = importlib.import_module("streaming.engine")
+        wiring = importlib.import_module("daemon.wiring.worker")
     except (ImportError, OSError) as error:
         return Finding("model", False, f"the engine does not load: {first_line(error)}", "make setup")
     started = time.perf_counter()
@@ -200,13 +206,18 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     where = resolve(config.worker.devices)[0]
     try:
         loaded = models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
+        took_s = time.perf_counter() - started
+        one = dataclasses.replace(wiring.worker_settings(config).engine, max_cameras=1, spare_slabs=0, archive_bytes=0)
+        decoding = engines.Engine(loaded, settings=one).decoding
     except OSError as error:
         advice = f"make {config.data_dir} writable, or choose another with --data-dir"
         return Finding("model", False, f"{name} cannot be read or kept ({error.filename}: {reason(error)})", advice)
     except (errors.StreamingError, RuntimeError) as error:
         return Finding("model", False, first_line(error), "give another with --model, a hub id or a folder")
-    took_s = time.perf_counter() - started
-    detail = f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}, decoder {loaded.decoder}"
+    detail = (
+        f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}, decoder {loaded.decoder}, "
+        f"decode: {decoding}"
+    )
     remark = models.remark(name)
     return Finding("model", True, f"{detail}: {remark}" if remark else detail)
 

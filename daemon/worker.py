@@ -110,10 +110,16 @@ async def run_worker(
                     progress=progress,
                 ),
             )
-            log.info("model.loaded", model=settings.model, attention=str(model.attention), decoder=str(model.decoder))
             if remark := models.remark(settings.model):
                 log.warning("model.limited", model=settings.model, remark=remark)
             engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
+            log.info(
+                "engine.ready",
+                model=settings.model,
+                attention=str(model.attention),
+                decoder=str(model.decoder),
+                decode=str(engine.decoding),
+            )
             worker = Worker(
                 settings,
                 store,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +13,8 @@ from memory.kv import Fork
 from memory.pool import SlabPool
 from memory.types import Span
 
-from .models.base import Chunk, VisionLanguageModel
+from .decode import choose
+from .models.base import Chunk, VisionLanguageModel, text_ids
 from .models.dialogue import AnswerText
 from .past.wording import before
 from .recall import Recall
@@ -73,6 +73,7 @@ class Answers:
         self,
         model: VisionLanguageModel,
         *,
+        prefixes: SlabPool,
         device: torch.device,
         max_asks: int,
         max_question: int,
@@ -80,8 +81,10 @@ class Answers:
         max_notes: int = 0,
         max_recall: int = 0,
         reach: int = 0,
+        graphs: bool = True,
     ) -> None:
         """
+        prefixes: where the cameras' rows lie; no slab of it is taken yet. graphs: record decoding where that is right.
         max_notes: tokens of notes before a question, within max_question.
         max_recall: archived tokens that a question may bring back, from at most `reach` ids before it.
         """
@@ -92,6 +95,7 @@ class Answers:
         self._max_notes = max_notes
         self._max_answer = max_answer
         self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_recall + max_question + max_answer)
+        self.decoding = choose(model, prefixes=prefixes, suffixes=self._suffixes, most=max_asks, graphs=graphs)
         self._running: dict[str, _Answer] = {}
         self._ended: list[AnswerDelta] = []
 
@@ -131,13 +135,20 @@ class Answers:
     def advance(self, ids: Sequence[str], tokens: int) -> None:
         """Decode up to `tokens` more of each; does not synchronise, so an answer may run past its end by a few."""
         answers = [self._running[ask] for ask in ids if ask in self._running]
-        for _ in range(tokens):
-            going = [answer for answer in answers if answer.said < answer.limit]
-            newest = [answer.token for answer in going if answer.token is not None]
-            if not newest:
-                return
-            embeds = self._model.embed(torch.cat(newest))
-            self._decode(going, [_next(answer, embeds[i : i + 1]) for i, answer in enumerate(going)])
+        while tokens > 0 and (going := [answer for answer in answers if answer.said < answer.limit]):
+            newest = torch.cat([answer.token for answer in going if answer.token is not None])
+            if (steps := self.decoding.steps) is None:
+                embeds = self._model.embed(newest)
+                self._decode(going, [_next(answer, embeds[i : i + 1]) for i, answer in enumerate(going)])
+                tokens -= 1
+            else:
+                count = min(tokens, *(answer.limit - answer.said for answer in going))
+                said = steps.run([a.fork for a in going], [a.cursor for a in going], newest, count=count)
+                for each in said:
+                    _take(going, each, rows=1)
+                for answer in going:
+                    answer.cursor += count
+                tokens -= count
 
     def cancel(self, ids: Sequence[str]) -> None:
         """End these; unknown ids are over already."""
@@ -230,10 +241,7 @@ class Answers:
             return
         tokens = self._model.forward(chunks).argmax(dim=-1)
         for i, (answer, chunk) in enumerate(zip(answers, chunks, strict=True)):
-            answer.fork.commit(len(chunk))
-            answer.token = tokens[i : i + 1]
-            answer.fresh.append(answer.token)
-            answer.said += 1
+            _take([answer], tokens[i : i + 1], rows=len(chunk))
 
     def _refused(self, ask: Ask, status: AskStatus, reason: str) -> tuple[_Answer, Chunk] | None:
         """Queue the end of a question that never began."""
@@ -247,9 +255,13 @@ class Answers:
             self._ended.append(answer.delta("", status, reason))
 
 
-def text_ids(start: int, n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """M-RoPE ids [3, n] of plain text from `start`."""
-    return np.tile(np.arange(start, start + n, dtype=np.int64), (3, 1))
+def _take(answers: Sequence[_Answer], tokens: Tensor, *, rows: int) -> None:
+    """Each gains one of tokens [n], on the device, and keeps the `rows` rows that were written on the way there."""
+    for i, answer in enumerate(answers):
+        answer.fork.commit(rows)
+        answer.token = tokens[i : i + 1]
+        answer.fresh.append(answer.token)
+        answer.said += 1
 
 
 def _next(answer: _Answer, embed: Tensor) -> Chunk:

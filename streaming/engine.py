@@ -26,10 +26,11 @@ from memory.pool import SlabPool
 from memory.types import TokenMeta
 
 from . import drop
-from .answers import Answers, text_ids
+from .answers import Answers
 from .checks import Checks, due
+from .decode import Decoding
 from .errors import LimitError, ModelError, StreamingError, UnknownCamera
-from .models.base import Chunk, VisionLanguageModel
+from .models.base import Chunk, VisionLanguageModel, text_ids
 from .perceive import Perception, shape_within
 from .types import CameraSettings, StepPlan, StepResult
 from .view import View
@@ -56,6 +57,7 @@ class EngineSettings:
     max_recall_tokens: archived tokens that one question may bring back.
     rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
     threads: CPU threads of one operation; 0 leaves torch's own choice.
+    graphs: record decoding as CUDA graphs, where a trial finds them right.
     drop_options, policy_options: options of each kind, as {"feature": {"threshold": 0.25}}.
     """
 
@@ -75,6 +77,7 @@ class EngineSettings:
     max_recall_tokens: int = 256
     rebase_at: int = 100_000
     threads: int = 1
+    graphs: bool = True
     drop_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -141,7 +144,7 @@ class Engine:
 
     def __init__(self, model: VisionLanguageModel, *, settings: EngineSettings | None = None) -> None:
         """
-        Allocates the KV pools.
+        Allocates the KV pools, and records decoding where the device can; blocks for that long.
 
         Raises: ModelError: too little device memory. StreamingError: the bounds in bytes hold no camera or no span.
         """
@@ -177,6 +180,7 @@ class Engine:
         self._checks = Checks(model, device=self._device, max_tokens=settings.max_check_tokens)
         self._answers = Answers(
             model,
+            prefixes=self._pool,
             device=self._device,
             max_asks=settings.max_asks,
             max_question=settings.max_question_tokens,
@@ -184,11 +188,17 @@ class Engine:
             max_notes=settings.max_note_tokens,
             max_recall=_recall_rows(settings),
             reach=limit_ids,
+            graphs=settings.graphs,
         )
 
     @property
     def model_name(self) -> str:
         return self._model.name
+
+    @property
+    def decoding(self) -> Decoding:
+        """How answers are decoded, and why."""
+        return self._answers.decoding
 
     @property
     def cameras(self) -> tuple[str, ...]:

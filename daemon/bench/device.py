@@ -4,7 +4,8 @@
 Two ceilings are measured first, in the model's own type: multiply-adds of one large matrix product, and bytes of one
 large copy. Beside them: encoding and reading 16 whole pictures, as a share of the first (only weights are counted as
 work, so that attention makes the share smaller), and decoding one answer over a full memory, as a multiple of the time
-in which its weights and keys and values can be read once.
+in which its weights and keys and values can be read once. Where decoding runs as recorded graphs, it is timed without
+them, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from daemon.errors import DaemonError
 from memory.kv import KV
 from memory.pool import SlabPool
 from streaming import models
+from streaming.decode import Decoding
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
 from streaming.models.base import Chunk
@@ -95,7 +97,10 @@ def run(options: Options, say: Say) -> Report:
         say("encoding and reading")
         encode_ms, read_ms, patches, tokens = see(model, side_px, clock)
         say("decoding")
-        decode_ms, held = decode(model, side_px, options.seed)
+        decode_ms, held, decoding = decode(model, side_px, options.seed)
+        eager_ms = decode_ms
+        if decoding.steps is not None:
+            eager_ms, *_ = decode(model, side_px, options.seed, graphs=False)
     floor_ms = 1000 * ((weights.decoder + weights.head) * weights.item_bytes + held) / bytes_s
     merged = patches // model.vision.merge**2
     encoder_flops = 2 * (weights.patch * patches + weights.merged * merged)
@@ -108,6 +113,7 @@ def run(options: Options, say: Say) -> Report:
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
             "decoder": model.decoder.forward.name,
+            "decode": str(decoding),
             "side_px": side_px,
             "pictures": PICTURES,
             "patches": patches,
@@ -120,6 +126,13 @@ def run(options: Options, say: Say) -> Report:
             {"what": "copy", "ms": None, "per_s": bytes_s, "unit": "byte", "share": 1.0},
             _row("encoder", encode_ms, encoder_flops, flops_s),
             _row("prefill", read_ms, prefill_flops, flops_s),
+            {
+                "what": "decode, a token, eager",
+                "ms": eager_ms,
+                "per_s": None,
+                "unit": "byte",
+                "share": floor_ms / eager_ms,
+            },
             {"what": "decode, a token", "ms": decode_ms, "per_s": None, "unit": "byte", "share": floor_ms / decode_ms},
         ],
         figures={
@@ -127,6 +140,7 @@ def run(options: Options, say: Say) -> Report:
             "prefill_share": 1000 * prefill_flops / read_ms / flops_s,
             "decode_over_floor": decode_ms / floor_ms,
             "decode_ms": decode_ms,
+            "decode_eager_ms": eager_ms,
         },
         notes=("shares: only weights count as work; decode: a step of the engine over its tokens, with its host part",),
     )
@@ -195,12 +209,12 @@ def see(model: VisionLanguageModel, side_px: int, clock: Clock) -> tuple[float, 
     return encode_ms, read_ms, sum(len(grid.patches) for grid in grids), sum(len(chunk) for chunk in chunks)
 
 
-def decode(model: VisionLanguageModel, side_px: int, seed: int) -> tuple[float, int]:
-    """Milliseconds a token of one answer over a full memory, and the bytes of keys and values that it reads."""
-    engine = Engine(
-        model,
-        settings=EngineSettings(max_cameras=1, max_asks=1, max_budget_tokens=MEMORY_TOKENS, max_pixels=side_px**2),
+def decode(model: VisionLanguageModel, side_px: int, seed: int, *, graphs: bool = True) -> tuple[float, int, Decoding]:
+    """Milliseconds a token of one answer over a full memory, the bytes of keys and values that it reads, and how."""
+    settings = EngineSettings(
+        max_cameras=1, max_asks=1, max_budget_tokens=MEMORY_TOKENS, max_pixels=side_px**2, graphs=graphs
     )
+    engine = Engine(model, settings=settings)
     engine.open(CameraSettings("yard", budget_tokens=MEMORY_TOKENS, drop="none"))
     scene = Scene("yard", side_px, side_px, seed=seed)
     seq = 0
@@ -219,7 +233,7 @@ def decode(model: VisionLanguageModel, side_px: int, seed: int) -> tuple[float, 
         engine.step(StepPlan(cancel=(ask.id,)))
     if not took:
         raise DaemonError(f"{model.name} ends every answer with its first token; there is nothing to time")
-    return quantile(took, 0.5), engine.memory("yard").tokens * model.kv.row_bytes
+    return quantile(took, 0.5), engine.memory("yard").tokens * model.kv.row_bytes, engine.decoding
 
 
 def _row(what: str, ms: float, flops: int, ceiling: float) -> dict[str, str | int | float | None]:

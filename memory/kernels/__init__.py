@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import torch
 
 from .base import Kernel
+from .flash import Op
 from .flash_cpu import FlashCpu
 from .reference import Reference
 from .trial import Case, allowed, disagreement
-from .varlen import Op, Varlen, can_page, torch_op
+from .varlen import Varlen, can_page, torch_op
 
 __all__ = ["Case", "Chosen", "Kernel", "allowed", "choose"]
 

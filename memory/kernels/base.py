@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from memory.kv import Target
+from memory.pool import SlabPool
+
+from .seats import Seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Kernel(Protocol):
 
     def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> Batch:
         """Everything about a batch that is the same in all layers."""
+        ...
+
+    def seated(self, seats: Seats) -> Batch:
+        """The attention of one new token each of several questions; needs nothing from the host, once it is made."""
+        ...
+
+    def reads_in_place(self, *pools: SlabPool) -> bool:
+        """Whether `seated` reads no more of these pools than is there."""
         ...
 
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memory.pool import SlabPool
 from memory.types import Pair
 
-from .base import Work
+from .base import Batch, Work
+from .seats import Masked, Seats
 
 
 class Reference:
@@ -23,6 +25,12 @@ class Reference:
 
     def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> ReferenceBatch:
         return ReferenceBatch(work, device=device, dtype=dtype)
+
+    def seated(self, seats: Seats) -> Batch:
+        return Masked(seats)
+
+    def reads_in_place(self, *pools: SlabPool) -> bool:  # noqa: ARG002  # none of them
+        return False
 
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
         """Segments of one length run as one batch: many windows or pictures cost few calls."""

@@ -10,7 +10,7 @@ cache: held rows are read where they lie.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -23,12 +23,9 @@ from torch import Tensor
 from memory.kv import Extent
 from memory.pool import SlabPool
 
-from .base import Work
-
-Op = Callable[..., Any]  # with the signature of torch.nn.attention.varlen.varlen_attn
-
-PAGE_ROWS = 256  # flash kernels read pages of multiples of so many rows; other slabs are gathered
-ALL, CAUSAL = (-1, -1), (-1, 0)
+from .base import Batch, Work
+from .flash import ALL, CAUSAL, PAGE_ROWS, Flash, Op, join
+from .seats import Masked, Paged, Seats
 
 
 class Varlen:
@@ -37,21 +34,23 @@ class Varlen:
     name: ClassVar[str] = "varlen"
 
     def __init__(self, op: Op, *, paged: bool = True, heads_first: bool = True) -> None:
-        """
-        op: what computes. paged: read slabs in place where their size allows it. heads_first: its log-sum-exp is
-        [heads, tokens], as torch's is, and not [tokens, heads], as torch's documentation has it.
-        """
-        self._op = op
+        """op: what computes. paged: read slabs in place where their size allows it. heads_first: as in `Flash`."""
+        self._flash = Flash(op, heads_first)
         self._paged = paged
-        self._heads_first = heads_first
 
     def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> VarlenBatch:  # noqa: ARG002
-        return VarlenBatch(work, op=self._op, paged=self._paged, heads_first=self._heads_first, device=device)
+        return VarlenBatch(work, flash=self._flash, paged=self._paged, device=device)
+
+    def seated(self, seats: Seats) -> Batch:
+        return Paged(seats, self._flash) if self.reads_in_place(seats.prefixes, seats.suffixes) else Masked(seats)
+
+    def reads_in_place(self, *pools: SlabPool) -> bool:
+        return self._paged and all(pool.rows % PAGE_ROWS == 0 for pool in pools)
 
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
         cu, longest = _segments(tuple(cuts), query.device)
         q, k, v = (each.transpose(0, 1) for each in (query, keys, values))
-        out: Tensor = self._op(q, k, v, cu, cu, longest, longest, scale=scale, window_size=ALL)
+        out: Tensor = self._flash.op(q, k, v, cu, cu, longest, longest, scale=scale, window_size=ALL)
         return out.transpose(0, 1)
 
 
@@ -105,9 +104,8 @@ class _Shared:
 class VarlenBatch:
     """All works at once. A Batch."""
 
-    def __init__(self, work: Sequence[Work], *, op: Op, paged: bool, heads_first: bool, device: torch.device) -> None:
-        self._op = op
-        self._heads_first = heads_first
+    def __init__(self, work: Sequence[Work], *, flash: Flash, paged: bool, device: torch.device) -> None:
+        self._flash = flash
         self._device = device
         self._total = sum(len(each) for each in work)
         starts = np.cumsum([0, *(len(each) for each in work)])
@@ -127,10 +125,12 @@ class VarlenBatch:
             new_k, new_v = (k, v) if place.tokens is None else (k[place.tokens], v[place.tokens])
             place.pool.keys[:, layer][place.slabs, :, place.rows] = new_k
             place.pool.values[:, layer][place.slabs, :, place.rows] = new_v
-        out, lse = self._run(q, k, v, self._cu, self._cu, self._longest, self._longest, scale=scale, window_size=CAUSAL)
+        out, lse = self._flash(
+            q, k, v, self._cu, self._cu, self._longest, self._longest, scale=scale, window_size=CAUSAL
+        )
         joined, weight = out.float(), lse
         if (shared := self._shared) is not None:
-            old, old_lse = self._run(
+            old, old_lse = self._flash(
                 q[shared.tokens],
                 k[shared.keys],
                 v[shared.keys],
@@ -141,10 +141,10 @@ class VarlenBatch:
                 scale=scale,
                 window_size=ALL,
             )
-            joined, weight = _join(joined, weight, old.float(), old_lse, shared.tokens)
+            joined, weight = join(joined, weight, old.float(), old_lse, shared.tokens)
         for held in self._held:
             old, old_lse = self._over(held, layer, q, scale)
-            joined, weight = _join(joined, weight, old.float(), old_lse, held.tokens)
+            joined, weight = join(joined, weight, old.float(), old_lse, held.tokens)
         return joined.to(query.dtype).transpose(0, 1)
 
     def _over(self, held: _Held, layer: int, query: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -153,8 +153,8 @@ class VarlenBatch:
         keys, values = held.pool.keys[:, layer], held.pool.values[:, layer]  # [slabs, kv_heads, rows, head_dim]
         if held.table is None:
             k, v = keys[held.slabs, :, held.rows], values[held.slabs, :, held.rows]  # [sum, kv_heads, head_dim], copied
-            return self._run(q, k, v, held.cu, held.cu_k, held.longest, held.most, scale=scale, window_size=ALL)
-        return self._run(
+            return self._flash(q, k, v, held.cu, held.cu_k, held.longest, held.most, scale=scale, window_size=ALL)
+        return self._flash(
             q,
             keys.transpose(1, 2),  # pages [slabs, rows, kv_heads, head_dim], not copied
             values.transpose(1, 2),
@@ -167,21 +167,6 @@ class VarlenBatch:
             seqused_k=held.used,
             block_table=held.table,
         )
-
-    def _run(self, query: Tensor, keys: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Tensor]:
-        """
-        One call of the kernel: what it computes, and the log-sum-exp [t, heads, 1] of the scores.
-
-        Raises: RuntimeError: that has another shape; going on would read beyond it.
-        """
-        tokens, heads = query.shape[:2]
-        grouped = heads != keys.shape[-2]
-        out, lse = self._op(query, keys, *rest, return_aux=_with_lse(), enable_gqa=grouped, **options)
-        if self._heads_first:
-            lse = lse.T
-        if lse.shape != (tokens, heads):
-            raise RuntimeError(f"a log-sum-exp of {tuple(lse.shape)} for {tokens} tokens and {heads} heads")
-        return out, lse[..., None]
 
     def _new(self, work: Sequence[Work], starts: NDArray[np.int64]) -> list[_Place]:
         """Where each token's own row goes."""
@@ -286,25 +271,6 @@ def _by_pool(work: Sequence[Work]) -> dict[tuple[SlabPool, bool], list[tuple[int
             if len(extent):
                 found.setdefault((extent.pool, extent.only is None), []).append((i, len(each), extent))
     return found
-
-
-def _join(out: Tensor, lse: Tensor, old: Tensor, old_lse: Tensor, tokens: Tensor | None) -> tuple[Tensor, Tensor]:
-    """
-    Two parts of one softmax, out [total, heads, head_dim] and lse [total, heads, 1], as if computed together.
-
-    old, old_lse: of `tokens` alone, or of all where that is None.
-    """
-    if tokens is not None:
-        part, part_lse = _join(out[tokens], lse[tokens], old, old_lse, None)
-        return out.index_copy(0, tokens, part), lse.index_copy(0, tokens, part_lse)
-    both = torch.logaddexp(lse, old_lse)
-    return out * (lse - both).exp() + old * (old_lse - both).exp(), both
-
-
-def _with_lse() -> Any:
-    from torch.nn.attention.varlen import AuxRequest  # noqa: PLC0415  # as above
-
-    return AuxRequest(lse=True)
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memory.kernels import Chosen
+from memory.kernels.base import Batch
 from memory.kv import Target
 from memory.rope import Rope
 from memory.types import KVShape
@@ -88,6 +89,11 @@ class Chunk:
         return int(self.pos.shape[1])
 
 
+def text_ids(start: int, n: int) -> NDArray[np.int64]:
+    """M-RoPE ids [3, n] of plain text from `start`."""
+    return np.tile(np.arange(start, start + n, dtype=np.int64), (3, 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """
@@ -152,5 +158,16 @@ class VisionLanguageModel(Protocol):
 
         words: int64 [k] on the device, the tokens whose logits are wanted; None is the whole vocabulary.
         Returns: float32 logits [number of read rows, k or vocabulary], in order of chunks and rows.
+        """
+        ...
+
+    def following(self, batch: Batch, tokens: Tensor, pos: Tensor) -> Tensor:
+        """
+        The most likely token behind each of `tokens`; all on the device, so that a step can feed the next one.
+
+        Args:
+            batch: attends for them, and stores their rows.
+            tokens, pos: integers [n], ids of text and where they stand.
+        Returns: int64 [n]. Does not synchronise.
         """
         ...

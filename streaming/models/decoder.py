@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from memory.kernels import Case, Chosen, Kernel, choose
+from memory.kernels.base import Batch
 from memory.types import KVShape
 
 from .base import Chunk, Parts
@@ -67,6 +68,14 @@ def run(
         for numbers in (np.concatenate([chunk.pos for chunk in chunks], axis=1), np.concatenate(read))
     )
     return _logits(parts.model.lm_head, forward(batch, embeds, pos, rows, features=features), words)
+
+
+def following(parts: Parts, batch: Batch, tokens: Tensor, pos: Tensor, *, forward: Forward) -> Tensor:
+    """As `VisionLanguageModel.following`."""
+    embeds = parts.model.model.language_model.embed_tokens(tokens)
+    every = torch.arange(len(tokens), device=tokens.device)
+    logits: Tensor = parts.model.lm_head(forward(batch, embeds, pos.expand(3, -1), every))
+    return logits.argmax(dim=-1)
 
 
 def _logits(head: nn.Module, hidden: Tensor, words: Tensor | None) -> Tensor:

@@ -13,12 +13,13 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
 
+from memory.kernels.base import Batch
 from memory.rope import Rope
 
 from .axes import chunked
 from .base import Chunk, Encoded, Layout, Parts
 from .checkpoint import eos_ids
-from .decoder import attention_of, kv_shape, run
+from .decoder import attention_of, following, kv_shape, run
 from .dialogue import Dialogue
 from .embedding import PatchEmbedding
 from .packed import Segments, one_sequence
@@ -102,6 +103,9 @@ class Qwen25VL:
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         return run(self._parts, chunks, kernel=self.attention.kernel, forward=self.decoder.forward, words=words)
+
+    def following(self, batch: Batch, tokens: Tensor, pos: Tensor) -> Tensor:
+        return following(self._parts, batch, tokens, pos, forward=self.decoder.forward)
 
     def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""

@@ -16,12 +16,13 @@ from transformers.vision_utils import (
     get_vision_position_ids,
 )
 
+from memory.kernels.base import Batch
 from memory.rope import Rope
 
 from .axes import interleaved
 from .base import Chunk, Encoded, Layout, Parts
 from .checkpoint import eos_ids
-from .decoder import attention_of, kv_shape, run
+from .decoder import attention_of, following, kv_shape, run
 from .dialogue import Dialogue
 from .embedding import PatchEmbedding
 from .forwards import Features
@@ -113,6 +114,9 @@ class Qwen3VL:
             words=words,
             features=_deepstack(chunks),
         )
+
+    def following(self, batch: Batch, tokens: Tensor, pos: Tensor) -> Tensor:
+        return following(self._parts, batch, tokens, pos, forward=self.decoder.forward)
 
     def _build_indices(self, grids: tuple[tuple[int, int], ...]) -> dict[str, Any]:
         """What the tower would else work out on the device, synchronising: made on the host once a set of grids."""

@@ -14,7 +14,7 @@ from memory.kv import KV
 from memory.pool import SlabPool
 from memory.types import KVShape, TokenMeta
 
-from .base import Chunk, Parts
+from .base import Chunk, Parts, text_ids
 from .forwards import ChosenForward, Features, Forward, StockForward
 from .lean import LeanForward
 from .ragged import Ragged
@@ -67,17 +67,17 @@ def _outcome(forward: Forward, parts: Parts, kv: KVShape, kernel: Kernel) -> lis
     ids = torch.randint(len(table), (sum(LENGTHS),), generator=random).to(table.device)
     memories = [KV(pool, budget=SLAB_ROWS) for _ in range(3)]
     for memory in memories[1:]:  # held rows as the model writes them: by a forward of their own
-        first = Chunk(table[ids[:HELD]], _text(0, HELD), memory.tail(), (HELD,))
+        first = Chunk(table[ids[:HELD]], text_ids(0, HELD), memory.tail(), (HELD,))
         _run(forward, [first], kv, kernel, None)
         memory.commit(TokenMeta.prompt(first.pos), cursor=HELD)
     embeds = table[ids].split(LENGTHS)
     frame = np.stack((np.full(9, 4), np.repeat(np.arange(4, 7), 3), np.tile(np.arange(4, 7), 3)))
     chunks = [
         Chunk(embeds[0], frame, memories[0].tail(), (9,), visual=np.arange(2, 8)),
-        Chunk(embeds[1], _text(HELD, 7), memories[1].fork(suffixes), (7,), read=(6,)),
-        Chunk(embeds[2], _text(HELD, 11), memories[1].tail(), (3, 4), shared=4, read=(6, 10)),
-        Chunk(embeds[3], _text(HELD, 12), memories[2].part(np.arange(0, HELD, 3)), (5, 7), read=(4, 11)),
-        Chunk(embeds[4], _text(HELD + 40, 5), memories[2].tail(), (5,), read=(0, 4)),
+        Chunk(embeds[1], text_ids(HELD, 7), memories[1].fork(suffixes), (7,), read=(6,)),
+        Chunk(embeds[2], text_ids(HELD, 11), memories[1].tail(), (3, 4), shared=4, read=(6, 10)),
+        Chunk(embeds[3], text_ids(HELD, 12), memories[2].part(np.arange(0, HELD, 3)), (5, 7), read=(4, 11)),
+        Chunk(embeds[4], text_ids(HELD + 40, 5), memories[2].tail(), (5,), read=(0, 4)),
     ]
     deep = len(getattr(parts.model.config.vision_config, "deepstack_visual_indexes", ()))
     features = torch.randn(deep, 6, width, generator=random).to(table.device, table.dtype) * table.std()
@@ -97,7 +97,3 @@ def _run(forward: Forward, chunks: Sequence[Chunk], kv: KVShape, kernel: Kernel,
         torch.tensor(read, dtype=torch.long, device=kv.device),
         features=features,
     )
-
-
-def _text(start: int, n: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return np.tile(np.arange(start, start + n, dtype=np.int64), (3, 1))

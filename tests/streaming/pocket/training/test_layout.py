@@ -9,9 +9,8 @@ import torch
 from memory.kv import KV
 from memory.pool import SlabPool
 from memory.types import TokenMeta
-from streaming.answers import text_ids
 from streaming.models import checkpoint
-from streaming.models.base import Chunk
+from streaming.models.base import Chunk, text_ids
 from streaming.models.patches import PatchGrid
 from streaming.models.qwen3_vl import Qwen3VL
 from streaming.pocket.training import model as pocket
