@@ -13,9 +13,10 @@ import torch
 
 from .base import Kernel
 from .flash_cpu import FlashCpu
+from .portions import Op
 from .reference import Reference
 from .trial import Case, allowed, disagreement
-from .varlen import Op, Varlen, can_page, torch_op
+from .varlen import Varlen, can_page, torch_op
 
 __all__ = ["Case", "Chosen", "Kernel", "choose"]
 

@@ -10,7 +10,7 @@ cache: held rows are read where they lie.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -23,12 +23,10 @@ from torch import Tensor
 from memory.kv import Extent
 from memory.pool import SlabPool
 
-from .base import Work
+from .base import Portion, Work
+from .portions import ALL, PAGE_ROWS, Op, VarlenPortions
 
-Op = Callable[..., Any]  # with the signature of torch.nn.attention.varlen.varlen_attn
-
-PAGE_ROWS = 256  # flash kernels read pages of multiples of so many rows; other slabs are gathered
-ALL, CAUSAL = (-1, -1), (-1, 0)
+CAUSAL = (-1, 0)
 
 
 class Varlen:
@@ -53,6 +51,9 @@ class Varlen:
         q, k, v = (each.transpose(0, 1) for each in (query, keys, values))
         out: Tensor = self._op(q, k, v, cu, cu, longest, longest, scale=scale, window_size=ALL)
         return out.transpose(0, 1)
+
+    def portions(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> VarlenPortions:
+        return VarlenPortions(pool, work, op=self._op, paged=self._paged, device=device)
 
 
 @dataclass(frozen=True, slots=True)
