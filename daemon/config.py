@@ -97,6 +97,9 @@ class Engine:
     memory_mb: Annotated[int, Between(0)] = 0
     archive_mb: Annotated[int, Between(0)] = 0
     recall_tokens: Annotated[int, Between(0)] = 256
+    canvas_mb: Annotated[int, Between(0)] = 0
+    canvas_ring: Annotated[int, Between(0)] = 2
+    canvas_refresh: Annotated[float, Between(0)] = 1.0
     threads: Annotated[int, Between(0)] = 1
 
 

@@ -207,7 +207,9 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     try:
         loaded = models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
         took_s = time.perf_counter() - started
-        one = dataclasses.replace(wiring.worker_settings(config).engine, max_cameras=1, spare_slabs=0, archive_bytes=0)
+        one = dataclasses.replace(
+            wiring.worker_settings(config).engine, max_cameras=1, spare_slabs=0, archive_bytes=0, canvas_bytes=0
+        )
         decoding = engines.Engine(loaded, settings=one).decoding
     except OSError as error:
         advice = f"make {config.data_dir} writable, or choose another with --data-dir"

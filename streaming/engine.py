@@ -20,6 +20,7 @@ import torch
 from memory import policies
 from memory.archive import Archive, Shelf
 from memory.errors import IntegrityError, PoolExhausted
+from memory.kernels.flash import PAGE_ROWS
 from memory.kv import KV
 from memory.policies import Policy
 from memory.pool import SlabPool
@@ -31,7 +32,9 @@ from .checks import Checks, due
 from .decode import Decoding
 from .errors import LimitError, ModelError, StreamingError, UnknownCamera
 from .models.base import Chunk, VisionLanguageModel, text_ids
+from .models.canvas import Canvas
 from .perceive import Perception, shape_within
+from .reuse import Reuse
 from .types import CameraSettings, StepPlan, StepResult
 from .view import View
 
@@ -55,6 +58,9 @@ class EngineSettings:
         0 is no bound.
     archive_bytes: host memory for old spans, taken at once, for policies that send them there; 0 is none.
     max_recall_tokens: archived tokens that one question may bring back.
+    canvas_bytes: device memory for what the encoder remembers of the cameras' pictures, taken at once for as many
+        cameras as it is enough for, so that of their pictures only what changed is encoded, which is an approximation;
+        with 0 every picture is encoded whole. reuse: what counts as changed.
     rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
     threads: CPU threads of one operation; 0 leaves torch's own choice.
     graphs: record decoding as CUDA graphs, where a trial finds them right.
@@ -75,6 +81,8 @@ class EngineSettings:
     max_memory_bytes: int = 0
     archive_bytes: int = 0
     max_recall_tokens: int = 256
+    canvas_bytes: int = 0
+    reuse: Reuse = field(default_factory=Reuse)
     rebase_at: int = 100_000
     threads: int = 1
     graphs: bool = True
@@ -89,6 +97,7 @@ class EngineSettings:
             "spare_slabs",
             "max_memory_bytes",
             "archive_bytes",
+            "canvas_bytes",
             "max_recall_tokens",
             "max_note_tokens",
             "threads",
@@ -110,14 +119,6 @@ _POSITIVE = (
     "max_check_tokens",
     "max_pixels",
     "rebase_at",
-)
-_NOT_NEGATIVE = (
-    "spare_slabs",
-    "max_memory_bytes",
-    "archive_bytes",
-    "max_recall_tokens",
-    "max_note_tokens",
-    "threads",
 )
 
 
@@ -167,6 +168,7 @@ class Engine:
                 "engine.max_cameras or camera.budget_tokens",
             ) from error
         self._archive = self._open_archive()
+        self._canvases = self._open_canvases()
         limit_ids = min(settings.rebase_at, model.max_positions * 3 // 4)
         self._views: dict[str, View] = {}
         self._perception = Perception(
@@ -176,6 +178,7 @@ class Engine:
             low=settings.low_watermark,
             limit_ids=limit_ids,
             free_slab=self._free_slab,
+            reuse=settings.reuse,
         )
         self._checks = Checks(model, device=self._device, max_tokens=settings.max_check_tokens)
         self._answers = Answers(
@@ -251,13 +254,13 @@ class Engine:
             kv = KV(self._pool, budget=budget, rope=self._rope)
         kv.shelf = self._shelf(settings, policy)
         self._prompt(kv)
-        self._views[settings.camera] = View(settings, kv, stages, policy)
+        self._views[settings.camera] = View(settings, kv, stages, policy, canvas=self._canvas(stages))
 
     def close(self, camera: str) -> None:
         """Give the memory back and fail the camera's questions in the next step. Raises: UnknownCamera."""
         view = self._view(camera)
         self._answers.fail(f"camera '{camera}' was removed", where=lambda ask, _: ask.camera == camera)
-        view.kv.close()
+        view.close()
         del self._views[camera]
 
     def forget(self, camera: str) -> None:
@@ -272,7 +275,8 @@ class Engine:
     @property
     def rows_taken(self) -> int:
         """Rows of all pools that somebody holds, in whole slabs and blocks; 0 once all is closed and answered."""
-        pools = [self._pool, self._answers.suffixes, *([self._archive.pool] if self._archive else [])]
+        archive = None if self._archive is None else self._archive.pool
+        pools = (pool for pool in (self._pool, self._answers.suffixes, archive, self._canvases) if pool is not None)
         return sum(pool.used * pool.rows for pool in pools)
 
     def memory(self, camera: str) -> MemoryView:
@@ -323,6 +327,10 @@ class Engine:
         self._answers.check()
         if self._archive is not None:
             self._archive.check()
+        if self._canvases is not None:
+            self._canvases.check()
+            if self._canvases.used != sum(view.canvas is not None for view in self._views.values()):
+                raise IntegrityError("a canvas has no camera")
         known = {view.kv.slab for view in self._views.values()}
         if len(known) != len(self._views):
             raise IntegrityError("two cameras share a slab")
@@ -370,6 +378,20 @@ class Engine:
             return Archive(self._model.kv, budget_bytes=self._settings.archive_bytes, rope=self._rope)
         except ValueError as error:
             raise StreamingError(f"archive_bytes: {error}") from error
+
+    def _open_canvases(self) -> SlabPool | None:
+        """Room for the pictures of as many cameras as there is memory for; None for none."""
+        rows = self._shape.max_tokens * self._shape.merge**2
+        if rows > PAGE_ROWS:  # so that a paged kernel reads them where they lie
+            rows = -(-rows // PAGE_ROWS) * PAGE_ROWS
+        slabs = min(self._max_cameras, self._settings.canvas_bytes // (rows * self._model.canvas.row_bytes))
+        return SlabPool(self._model.canvas, slabs=slabs, rows=rows) if slabs else None
+
+    def _canvas(self, stages: drop.Stages) -> Canvas | None:
+        """A canvas for a camera whose drop says which cells changed, while there is one."""
+        if self._canvases is None or stages.pixels is None or not self._canvases.free:
+            return None
+        return Canvas(self._canvases)
 
     def _shelf(self, settings: CameraSettings, policy: Policy) -> Shelf | None:
         """The camera's part of the archive, where its policy uses one."""

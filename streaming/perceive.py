@@ -22,6 +22,7 @@ from memory.types import Kind, TokenMeta
 from .glance import glance
 from .models.base import Chunk, Encoded, Layout, VisionLanguageModel
 from .models.patches import PatchGrid, VisionShape, grid, patchify
+from .reuse import Reuse
 from .sieve import Decided, Look, Passed, decide, gate
 from .types import Frame, FrameResult
 from .view import View
@@ -58,6 +59,7 @@ class Perception:
 
     repeat: how often one frame is repeated to fill a temporal patch (the encoder's temporal size), or 1 to wait for its
     neighbours. limit_ids: the cursor at which ids are rebased. free_slab(view): ends forks that hold the camera's rows.
+    reuse: what of a picture is encoded again, for cameras that have a canvas.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Perception:
         low: float,
         limit_ids: int,
         free_slab: Callable[[View], None],
+        reuse: Reuse,
     ) -> None:
         self._model = model
         self._shape = shape
@@ -76,6 +79,7 @@ class Perception:
         self._low = low
         self._limit_ids = limit_ids
         self._free_slab = free_slab
+        self._reuse = reuse
 
     def take(
         self, frames: Sequence[Frame], views: dict[str, View]
@@ -105,11 +109,13 @@ class Perception:
         opened = self._gate(seen, results)
         if opened:
             looks, passed = [item.look for item, _ in opened], [said for _, said in opened]
-            encoded = self._encode([item for item, _ in opened])
+            grids = [self._patches(item, through) for item, through in opened]
+            encoded = self._encode([item.view for item, _ in opened], grids)
             decided = decide(looks, passed, encoded)
             self._prefill([item for item, _ in opened], encoded, decided)
-            for (item, through), said in zip(opened, decided, strict=True):
-                results.append(_result(item, said.mask, encoded=True, key=through.due))
+            for (item, through), grid_, said in zip(opened, grids, decided, strict=True):
+                tokens = len(said.mask) if grid_.cells is None else len(grid_.cells)
+                results.append(_result(item, said.mask, tokens_encoded=tokens, key=through.due))
         return tuple(results), tuple(failed)
 
     def _look(self, view: View, frame: Frame) -> _Seen | None:
@@ -135,7 +141,7 @@ class Perception:
                 opened.append((item, said))
             else:
                 self._pass_by(item)
-                results.append(_result(item, np.zeros(len(item.look.luma), np.bool_), encoded=False))
+                results.append(_result(item, np.zeros(len(item.look.luma), np.bool_)))
         return opened
 
     def _pass_by(self, item: _Seen) -> None:
@@ -143,14 +149,27 @@ class Perception:
         item.view.kv.cursor = self._layout(item).end
         item.view.newest = (item.frame.seq, item.frame.pts_ns)
 
-    def _encode(self, seen: Sequence[_Seen]) -> list[Encoded]:
-        """In order. The encoder sees pictures of one size side by side, so that its attention need not gather them."""
-        order = sorted(range(len(seen)), key=lambda i: seen[i].look.hw)
-        encoded = zip(order, self._model.encode([self._patches(seen[i]) for i in order]), strict=True)
-        return [code for _, code in sorted(encoded, key=lambda one: one[0])]
+    def _patches(self, item: _Seen, through: Passed) -> PatchGrid:
+        """What of the frame goes through the encoder."""
+        view, hw, cells = item.view, item.look.hw, None
+        if view.canvas is not None and view.canvas.hw == hw and not through.whole and through.changed is not None:
+            cells = self._reuse.cells(through.changed, hw, self._model.windows(hw), since=view.repainted)
+        view.repainted = 0.0 if cells is None else view.repainted + len(cells) / (hw[0] * hw[1])
+        return patchify([one.image for one in item.group], self._shape, cells=cells)
 
-    def _patches(self, item: _Seen) -> PatchGrid:
-        return patchify([one.image for one in item.group], self._shape)
+    def _encode(self, views: Sequence[View], grids: Sequence[PatchGrid]) -> list[Encoded]:
+        """
+        In order. The encoder sees pictures of one size side by side, so that its attention need not gather them; those
+        of cameras without a canvas take a call of their own.
+        """
+        found: dict[int, Encoded] = {}
+        order = sorted(range(len(grids)), key=lambda i: grids[i].hw)
+        for with_canvas in (False, True):
+            chosen = [i for i in order if (views[i].canvas is not None) == with_canvas]
+            if chosen:
+                canvases = [canvas for i in chosen if (canvas := views[i].canvas) is not None]
+                found |= zip(chosen, self._model.encode([grids[i] for i in chosen], canvases), strict=True)
+        return [found[i] for i in range(len(grids))]
 
     def _layout(self, item: _Seen) -> Layout:
         """Where the frame's tokens go; may rebase the memory's ids before."""
@@ -249,7 +268,7 @@ def _meta(frame: Frame, layout: Layout, rows: NDArray[np.bool_], said: Decided) 
     )
 
 
-def _result(item: _Seen, mask: NDArray[np.bool_], *, encoded: bool, key: bool = False) -> FrameResult:
+def _result(item: _Seen, mask: NDArray[np.bool_], *, tokens_encoded: int = 0, key: bool = False) -> FrameResult:
     return FrameResult(
         camera=item.frame.camera,
         seq=item.frame.seq,
@@ -260,8 +279,9 @@ def _result(item: _Seen, mask: NDArray[np.bool_], *, encoded: bool, key: bool = 
         kept=np.packbits(mask).tobytes(),
         memory_tokens=len(item.view.kv),
         memory_bytes=item.view.kv.slab_bytes,
-        encoded=encoded,
+        encoded=tokens_encoded > 0,
         key=key,
+        tokens_encoded=tokens_encoded,
     )
 
 

@@ -44,13 +44,15 @@ class Passed:
 
     opened: False: nothing in it changed, and it needs no encoder.
     due: it is kept whole whatever it shows. whole: it is kept whole, due or as another scene.
-    candidates: bool [n] on the device, the cells that changed where changes matter; None is all.
+    candidates: bool [n] on the device, the cells that changed where changes matter; None is all. changed: the same on
+        the host, where a rule on pixels has said so.
     """
 
     opened: bool
     due: bool
     whole: bool
     candidates: Tensor | None = field(repr=False)
+    changed: NDArray[np.bool_] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def gate(looks: Sequence[Look], device: torch.device) -> list[Passed]:
     due = [_due(look) for look in looks]
     passed = [Passed(True, whole, whole, _where(look, device)) for look, whole in zip(looks, due, strict=True)]
     rules = _by_rule([look.view.drop.pixels for look in looks])
-    flags: list[Tensor] = []  # [2, cameras] each
+    cuts: list[Tensor] = []  # bool [cameras] each
     masks: dict[int, Tensor] = {}
     for rule, members in rules.items():
         chosen = [looks[i] for i in members]
@@ -87,16 +89,19 @@ def gate(looks: Sequence[Look], device: torch.device) -> list[Passed]:
             forced=_forced(chosen, [due[i] for i in members], device),
         )
         kept = rule.keep(cells)
-        opened = cells.cameras.largest_of(kept.mask) > 0
-        flags.append(torch.stack((opened, torch.zeros_like(opened) if kept.cut is None else kept.cut)))
+        cuts.append(kept.mask.new_zeros(len(chosen)) if kept.cut is None else kept.cut)
         sizes = [len(look.luma) for look in chosen]
         masks |= dict(zip(members, torch.split(kept.mask, sizes), strict=True))
         for look, part in zip(chosen, torch.split(kept.reference, sizes), strict=True):
             look.view.pixels = (part.clone(), look.hw)  # a clone, so that one camera does not hold the others' batch
-    if flags:
-        host = torch.cat(flags, dim=1).cpu().numpy()
-        for at, i in enumerate(i for members in rules.values() for i in members):
-            passed[i] = Passed(bool(host[0, at]), due[i], due[i] or bool(host[1, at]), masks[i])
+    if cuts:
+        order = [i for members in rules.values() for i in members]
+        cut, *changed = np.split(
+            torch.cat((*cuts, *(masks[i] for i in order))).cpu().numpy(),
+            np.cumsum([len(order), *(len(masks[i]) for i in order)])[:-1],
+        )
+        for at, i in enumerate(order):
+            passed[i] = Passed(bool(changed[at].any()), due[i], due[i] or bool(cut[at]), masks[i], changed[at])
     return passed
 
 

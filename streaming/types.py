@@ -198,6 +198,7 @@ class FrameResult:
     memory_tokens: rows in the camera's KV after the frame; memory_bytes what its slab holds on the device.
     paired: False when the frame waits for its temporal neighbour and nothing was encoded yet.
     encoded: False when it did not go through the vision encoder: it waits, or nothing in it had changed.
+    tokens_encoded: how many of its tokens went through it; the others are those of the last time.
     key: it was kept whole because that was due, whatever it shows.
     """
 
@@ -213,6 +214,7 @@ class FrameResult:
     paired: bool = True
     encoded: bool = True
     key: bool = False
+    tokens_encoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

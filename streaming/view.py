@@ -14,6 +14,7 @@ from memory.rope import Rope, rebase
 from memory.types import Kind
 
 from .drop import Stages
+from .models.canvas import Canvas
 from .types import CameraSettings, Frame, Polygon
 from .zones import cells_in
 
@@ -31,6 +32,8 @@ class View:
     waiting: frames that wait for their temporal neighbour.
     origin_ns: the time of its first frame; the model reads seconds since then.
     newest: number and time of the newest frame taken in; None while nothing was seen.
+    canvas: what the encoder remembers of its picture; None where every picture is encoded whole.
+    repainted: pictures' worth of cells that were encoded in portions since the last whole one.
     """
 
     settings: CameraSettings
@@ -46,6 +49,14 @@ class View:
     waiting: list[Frame] = field(default_factory=list)
     origin_ns: int | None = None
     newest: tuple[int, int] | None = None
+    canvas: Canvas | None = None
+    repainted: float = 0.0
+
+    def close(self) -> None:
+        """Give back all that it holds on the device."""
+        self.kv.close()
+        if self.canvas is not None:
+            self.canvas.close()
 
     def saw_whole(self, hw: tuple[int, int], seq: int, pts_ns: int) -> None:
         """Note that a frame of this grid was kept whole."""
@@ -113,3 +124,5 @@ class View:
         self.waiting.clear()
         self.origin_ns = None
         self.newest = None
+        if self.canvas is not None:
+            self.canvas.wipe()

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from streaming.models import VisionLanguageModel
 from streaming.models.base import Encoded
+from streaming.models.canvas import Canvas
 from streaming.models.patches import PatchGrid
 
 
@@ -31,8 +32,10 @@ class EncodedOnce:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode(self, grids: Sequence[PatchGrid]) -> list[Encoded]:
-        """All that are new in one call."""
+    def encode(self, grids: Sequence[PatchGrid], canvases: Sequence[Canvas] = ()) -> list[Encoded]:
+        """All that are new in one call; with canvases, what comes out depends on them and is computed."""
+        if canvases:
+            return self._model.encode(grids, canvases)
         keys = [_key(grid) for grid in grids]
         new = {key: grid for key, grid in zip(keys, grids, strict=True) if key not in self._known}
         if new:

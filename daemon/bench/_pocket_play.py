@@ -42,7 +42,7 @@ class Played:
 
     texts: answers by question. memory_tokens: what each question read, text included.
     tokens_in, tokens_kept: visual tokens shown and kept; where a memory is made anew for every question, shown until
-    then and read, summed over the questions.
+    then and read, summed over the questions. tokens_encoded: those that went through the encoder.
     alerts_s: when alerts started, by standing question.
     """
 
@@ -51,11 +51,17 @@ class Played:
     memory_tokens: list[int] = field(default_factory=list)
     tokens_in: int = 0
     tokens_kept: int = 0
+    tokens_encoded: int = 0
     alerts_s: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def kept(self) -> float:
         return self.tokens_kept / max(1, self.tokens_in)
+
+    @property
+    def encoded(self) -> float | None:
+        """Share of the tokens that went through the encoder; None where a memory is made anew for every question."""
+        return None if self.way.sight is Sight.LAST else self.tokens_encoded / max(1, self.tokens_in)
 
     @property
     def memory(self) -> float:
@@ -65,6 +71,7 @@ class Played:
     def saw(self, frames: Sequence[FrameResult]) -> None:
         self.tokens_in += sum(frame.tokens_in for frame in frames)
         self.tokens_kept += sum(frame.tokens_kept for frame in frames)
+        self.tokens_encoded += sum(frame.tokens_encoded for frame in frames)
 
     def add(self, other: Played) -> None:
         """Take in what the same way made of other scenes."""
@@ -72,6 +79,7 @@ class Played:
         self.memory_tokens += other.memory_tokens
         self.tokens_in += other.tokens_in
         self.tokens_kept += other.tokens_kept
+        self.tokens_encoded += other.tokens_encoded
         self.alerts_s |= other.alerts_s
 
 

@@ -14,15 +14,16 @@ from memory import policies
 from streaming import drop
 from streaming.engine import EngineSettings
 
-FULL, LAST4, PAPER, DEFAULT, BLIND = "full", "last4", "paper", "default", "blind"
-NAMES: Final = (FULL, LAST4, PAPER, DEFAULT, BLIND)
+FULL, LAST4, PAPER, DEFAULT, REUSE, BLIND = "full", "last4", "paper", "default", "reuse", "blind"
+NAMES: Final = (FULL, LAST4, PAPER, DEFAULT, REUSE, BLIND)
 ALL: Final = (
     *(FULL, LAST4, f"{PAPER}@0.25", PAPER, f"{PAPER}@0.7"),
     *(f"{DEFAULT}@0.3", DEFAULT, f"{DEFAULT}@0.7", f"{DEFAULT}@0.9", BLIND),
 )
-SHORT: Final = NAMES
+SHORT: Final = (FULL, LAST4, PAPER, DEFAULT, BLIND)
 RULED: Final = (FULL, PAPER, DEFAULT)  # whose rules are watched: they cost more than all else
 LOOK_BACK: Final = 4  # frames that `last4` sees
+CANVAS_BYTES: Final = 1 << 30
 ARCHIVE_BYTES: Final = 256 << 20  # of host memory, for policies that archive
 PAPER_THRESHOLD: Final = 0.5
 
@@ -41,6 +42,7 @@ class Way:
     One way of seeing and remembering.
 
     budget_tokens: of a camera's memory; None is enough for everything.
+    reuse: what did not change is not encoded again.
     threshold: of the drop rules that have one ("feature", "dtdr"), in place of the daemon's default.
     """
 
@@ -50,6 +52,7 @@ class Way:
     budget_tokens: int | None = None
     threshold: float | None = None
     sight: Sight = Sight.STREAM
+    reuse: bool = False
 
     @property
     def ruled(self) -> bool:
@@ -76,6 +79,7 @@ class Way:
             max_budget_tokens=budget_tokens,
             spare_slabs=1,
             drop_options=options,
+            canvas_bytes=CANVAS_BYTES if self.reuse else 0,
             archive_bytes=ARCHIVE_BYTES if policies.create(self.policy).archives else 0,
             threads=0,
         )
@@ -104,6 +108,8 @@ def _way(name: str) -> Way:
         return Way(name, drop="feature", threshold=PAPER_THRESHOLD if threshold is None else threshold)
     if family == DEFAULT:
         return Way(name, camera.drop, camera.policy, camera.budget_tokens, threshold)
+    if name == REUSE:
+        return Way(name, camera.drop, camera.policy, camera.budget_tokens, reuse=True)
     if threshold is None and family in NAMES:
         return Way(name, sight={LAST4: Sight.LAST, BLIND: Sight.BLIND}.get(name, Sight.STREAM))
     raise DaemonError(

@@ -8,7 +8,8 @@ Every setting sees the same scenes and gets the same questions, put in words dra
 
     full      everything is kept                     paper[@τ]    TimeChat-Online's drop, threshold 0.5 or τ
     last4     the newest four frames alone, whole    default[@τ]  what the daemon does, its feature threshold τ
-    blind     grey pictures, everything kept         drop:policy:budget, as dtdr@0.7:salience:512
+    blind     grey pictures, everything kept         reuse        default, encoding only what changed
+    drop:policy:budget, as dtdr@0.7:salience:512
 
 An answer is right when it is the right one but for capitals, blanks and a full stop. How questions are drawn:
 _choosing.py; how answers are scored: _scoring.py; alerts: _episodes.py.
@@ -289,7 +290,7 @@ def _way_rows(found: Found, course: Course, way: Way, group: str, reference: Sco
     marks, seen = found.marks(way, group), found.seen(way, group)
     if (score := overall(marks, seed=course.seed)) is not None:
         retained = score.accuracy / reference.accuracy if reference is not None and reference.accuracy else None
-        costs = {"kept": seen.kept, "memory_tokens": seen.memory, "retained": retained}
+        costs = {"kept": seen.kept, "encoded": seen.encoded, "memory_tokens": seen.memory, "retained": retained}
         yield {**at, "topic": ALL, "kind": ALL, **score.row(), **costs}
     for topic, of_topic in _topics(found, way, group, course).items():
         yield {**at, "topic": topic, "kind": ALL, **of_topic.row()}

@@ -14,6 +14,7 @@ from daemon.worker import WorkerSettings
 from streaming.admission import AdmissionSettings
 from streaming.engine import EngineSettings
 from streaming.past import NoteSettings
+from streaming.reuse import Reuse
 from streaming.scheduler import SchedulerSettings
 from streaming.sources import Limits
 from streaming.trigger import TriggerSettings
@@ -62,6 +63,8 @@ def worker_settings(config: Config) -> WorkerSettings:
             max_memory_bytes=engine.memory_mb << 20,
             archive_bytes=engine.archive_mb << 20,
             max_recall_tokens=engine.recall_tokens,
+            canvas_bytes=engine.canvas_mb << 20,
+            reuse=Reuse(ring=engine.canvas_ring, refresh=engine.canvas_refresh),
             max_note_tokens=notes.recall_tokens,
             policy_options={kind: {"whole_s": camera.whole_s} for kind in ("salience", "merge", "retrieve")},
             threads=engine.threads,

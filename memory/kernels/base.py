@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memory.kv import Target
@@ -31,6 +33,19 @@ class Work:
 
     def __len__(self) -> int:
         return self.shared + sum(self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """
+    Some patches of a picture whose other ones are held in a slab, a stretch of the packed batch.
+
+    rows: int64 [n], their places in the picture. total: how many patches the whole picture has.
+    """
+
+    slab: int
+    rows: NDArray[np.int64]
+    total: int
 
 
 class Batch(Protocol):
@@ -73,5 +88,14 @@ class Kernel(Protocol):
             query, keys, values: [heads, total, head_dim].
             cuts: where segments begin and end: 0, ascending, total.
         Returns: [heads, total, head_dim]. Does not synchronise.
+        """
+        ...
+
+    def portions(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> Batch:
+        """
+        Full attention of portions of pictures over the whole of each, as a vision encoder wants it.
+
+        pool: keys and values of the pictures, a row a patch; its layers are those that see whole pictures. What the
+        batch is handed replaces the rows of the portion. No slab is there twice.
         """
         ...

@@ -14,7 +14,8 @@ from torch import Tensor
 from memory.pool import SlabPool
 from memory.types import Pair
 
-from .base import Batch, Work
+from .base import Batch, Portion, Work
+from .portions import ReferencePortions
 from .seats import Masked, Seats
 
 
@@ -44,6 +45,9 @@ class Reference:
             gathered = (each.index_select(1, rows) for each in (query, keys, values))
             out.index_copy_(1, rows, _together(*gathered, length=length, scale=scale))
         return out
+
+    def portions(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> Batch:
+        return ReferencePortions(pool, work, device=device)
 
 
 class ReferenceBatch:

@@ -12,7 +12,7 @@ from memory.kv import KV
 from memory.pool import SlabPool
 from memory.types import KVShape, TokenMeta
 
-from .base import Kernel, Work
+from .base import Kernel, Portion, Work
 from .reference import Reference
 
 TOLERANCE = {torch.bfloat16: 3e-2, torch.float16: 5e-3}
@@ -36,15 +36,16 @@ def disagreement(kernel: Kernel, case: Case, *, device: torch.device, dtype: tor
 
     Allocates a few MiB, synchronises. Raises: whatever the kernel raises.
     """
-    mine = _decoder(kernel, case, device=device, dtype=dtype)
-    plain = _decoder(Reference(), case, device=device, dtype=torch.float32)
+    mine, plain = (_decoder(each, case, device=device, dtype=kind) for each, kind in _both(kernel, dtype))
     worst = [(a.float() - b).abs().max() for a, b in zip(mine, plain, strict=True)]
     random = torch.Generator().manual_seed(SEED)
     q, k, v = torch.randn(3, 4, 60, case.segment_dim, generator=random).to(device, dtype).unbind()
     cuts = [0, 16, 32, 32, 44, 60]  # an empty window too
     one = kernel.segments(q, k, v, cuts, scale=0.2).float()
     two = Reference().segments(q.float(), k.float(), v.float(), cuts, scale=0.2)
-    return float(torch.stack([*worst, (one - two).abs().max()]).max())  # nan where one is: Python's max may lose it
+    portions = [_portions(each, case, device=device, dtype=kind) for each, kind in _both(kernel, dtype)]
+    worst += [(one - two).abs().max(), *((a.float() - b).abs().max() for a, b in zip(*portions, strict=True))]
+    return float(torch.stack(worst).max())  # nan where one is: Python's max may lose it
 
 
 def allowed(dtype: torch.dtype) -> float:
@@ -83,6 +84,28 @@ def _decoder(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.d
         for chosen in (work, work[1:2], work[4:5], work[5:6], work[6:7], work[7:])
     ]
     return [*outputs, pool.keys, pool.values, suffixes.keys, suffixes.values]
+
+
+def _portions(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    """Pictures of which all, some and one patch is new; outputs and stored rows."""
+    shape = KVShape(layers=2, kv_heads=4, head_dim=case.segment_dim, dtype=dtype, device=device)
+    pool = SlabPool(shape, slabs=4, rows=SLAB_ROWS)
+    random = torch.Generator().manual_seed(SEED)
+    for held in (pool.keys, pool.values):
+        held.copy_(torch.randn(held.shape, generator=random).to(torch.bfloat16))
+    work = [Portion(3, np.arange(60), 60), Portion(0, np.arange(4, 90, 3), 96), Portion(2, np.array([7]), 24)]
+    total = sum(len(each.rows) for each in work)
+    batch = kernel.portions(pool, work, device=device)
+    outputs = []
+    for layer in range(2):
+        q, k, v = torch.randn(3, 4, total, case.segment_dim, generator=random).to(torch.bfloat16).to(device, dtype)
+        outputs.append(batch.attend(layer, q, k, v, scale=case.segment_dim**-0.5))
+    return [*outputs, pool.keys, pool.values]
+
+
+def _both(kernel: Kernel, dtype: torch.dtype) -> tuple[tuple[Kernel, torch.dtype], tuple[Kernel, torch.dtype]]:
+    """The kernel on trial in its type, and the yardstick in fp32."""
+    return (kernel, dtype), (Reference(), torch.float32)
 
 
 def _layers(

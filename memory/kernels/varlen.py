@@ -23,8 +23,9 @@ from torch import Tensor
 from memory.kv import Extent
 from memory.pool import SlabPool
 
-from .base import Batch, Work
+from .base import Batch, Portion, Work
 from .flash import ALL, CAUSAL, PAGE_ROWS, Flash, Op, join
+from .portions import VarlenPortions
 from .seats import Masked, Paged, Seats
 
 
@@ -52,6 +53,9 @@ class Varlen:
         q, k, v = (each.transpose(0, 1) for each in (query, keys, values))
         out: Tensor = self._flash.op(q, k, v, cu, cu, longest, longest, scale=scale, window_size=ALL)
         return out.transpose(0, 1)
+
+    def portions(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> VarlenPortions:
+        return VarlenPortions(pool, work, op=self._flash.op, paged=self._paged, device=device)
 
 
 @dataclass(frozen=True, slots=True)

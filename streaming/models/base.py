@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from memory.types import KVShape
 from .dialogue import Dialogue
 from .forwards import ChosenForward
 from .patches import PatchGrid, VisionShape
+
+if TYPE_CHECKING:
+    from .canvas import Canvas
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class VisionLanguageModel(Protocol):
 
     architecture: the transformers class of its checkpoints.
     attention: the kernel that runs, and why. decoder: likewise, what runs the layers around it.
+    canvas: what a patch leaves in a camera's canvas: its layers are the encoder's that see whole pictures.
     rope: how keys are rotated by their ids; max_positions: the trained range of ids.
     ids_per_second: how fast ids grow where they tell the time; 0 where they count tokens and the time is text.
     """
@@ -126,6 +130,7 @@ class VisionLanguageModel(Protocol):
     attention: Chosen
     decoder: ChosenForward
     kv: KVShape
+    canvas: KVShape
     vision: VisionShape
     dialogue: Dialogue
     rope: Rope
@@ -136,8 +141,16 @@ class VisionLanguageModel(Protocol):
         """Raises: ValueError: the checkpoint asks for something that the family here does not do."""
         ...
 
-    def encode(self, grids: Sequence[PatchGrid]) -> list[Encoded]:
-        """All pictures of a step through the vision encoder in one call."""
+    def encode(self, grids: Sequence[PatchGrid], canvases: Sequence[Canvas] = ()) -> list[Encoded]:
+        """
+        All pictures of a step through the vision encoder in one call.
+
+        canvases: of each picture's camera, all of one pool; mutated. Without them all grids must be whole.
+        """
+        ...
+
+    def windows(self, hw: tuple[int, int]) -> NDArray[np.int64]:
+        """Which cells of a grid can only be encoded together, as the number of their window, int64 [h * w]."""
         ...
 
     def layout(self, hw: tuple[int, int], *, time_s: float, start: int) -> Layout:

@@ -44,6 +44,13 @@ def kv_shape(parts: Parts) -> KVShape:
     )
 
 
+def canvas_shape(parts: Parts, *, layers: int) -> KVShape:
+    """What a patch leaves in a canvas, where so many layers of the encoder see whole pictures."""
+    vision = parts.model.config.vision_config
+    heads = int(vision.num_heads)
+    return KVShape(layers, heads, int(vision.hidden_size // heads), parts.model.dtype, parts.device)
+
+
 def run(
     parts: Parts,
     chunks: Sequence[Chunk],

@@ -68,6 +68,30 @@ class Segments:
         return self._kernel.segments(query[0], keys[0], values[0], cuts, scale=scale)[None]
 
 
+class Portions:
+    """
+    Portions of pictures in a packed sequence, each of which sees its whole picture, or inside whole windows of it.
+
+    whole: what stores their rows and attends. layers: the attention modules that see pictures, with their layer of its
+    pool; the others look at windows alone. windows: 0, ascending, total.
+    """
+
+    def __init__(
+        self, whole: Batch, layers: Mapping[nn.Module, int], *, kernel: Kernel, windows: Sequence[int] = ()
+    ) -> None:
+        self._whole = whole
+        self._layers = layers
+        self._kernel = kernel
+        self._windows = windows
+
+    def attend(self, module: nn.Module, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        """As `Segments.attend`; mutates the pool of pictures."""
+        layer = self._layers.get(module)
+        if layer is None:
+            return self._kernel.segments(query[0], keys[0], values[0], self._windows, scale=scale)[None]
+        return self._whole.attend(layer, query[0], keys[0], values[0], scale=scale)[None]
+
+
 def packed_attention(
     module: nn.Module,
     query: Tensor,
@@ -90,11 +114,11 @@ def segment_attention(
     value: Tensor,
     attention_mask: Tensor | None = None,  # noqa: ARG001  # the encoders pass it by name
     *,
-    segments: Segments,
+    segments: Segments | Portions,
     scaling: float | None = None,
     **_kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Transformers' attention interface over Segments: [1, total, heads, head_dim]."""
+    """Transformers' attention interface over Segments or Portions: [1, total, heads, head_dim]."""
     return segments.attend(module, query, key, value, scale=_scale(module, scaling)).transpose(1, 2), None
 
 

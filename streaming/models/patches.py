@@ -59,10 +59,12 @@ class PatchGrid:
     patches: uint8 [h * merge * w * merge, channels * pictures * patch_px**2], in the order of the merge blocks; as many
         pictures as the temporal size, or one that stands still for so long.
     hw: the grid in tokens.
+    cells: int64, ascending: where not None, `patches` are those of these cells alone.
     """
 
     patches: NDArray[np.uint8] = field(repr=False)
     hw: tuple[int, int]
+    cells: NDArray[np.int64] | None = field(default=None, repr=False)
 
 
 def smart_resize(height: int, width: int, *, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
@@ -106,10 +108,11 @@ def grid(image: Image, shape: VisionShape) -> tuple[int, int]:
     return height // shape.cell_px, width // shape.cell_px
 
 
-def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
+def patchify(images: Sequence[Image], shape: VisionShape, *, cells: NDArray[np.int64] | None = None) -> PatchGrid:
     """
     The patches of `temporal` pictures, or of one that stands for all of them, on the newest picture's grid.
 
+    cells: ascending; only these, None is all.
     Raises: ValueError: not a usable RGB picture, or another number of pictures.
     """
     if len(images) not in (1, shape.temporal):
@@ -127,6 +130,8 @@ def patchify(images: Sequence[Image], shape: VisionShape) -> PatchGrid:
     pixels = np.stack(stack)  # [temporal, height, width, channels]
     blocks = pixels.reshape(len(images), h, m, px, w, m, px, 3)
     ordered = blocks.transpose(1, 4, 2, 5, 7, 0, 3, 6)  # h, w, in_row, in_col, channel, time, y, x
+    if cells is not None:
+        return PatchGrid(ordered[cells // w, cells % w].reshape(len(cells) * m * m, -1), (h, w), cells)
     return PatchGrid(np.ascontiguousarray(ordered).reshape(h * w * m * m, -1), (h, w))
 
 

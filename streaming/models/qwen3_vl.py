@@ -21,12 +21,13 @@ from memory.rope import Rope
 
 from .axes import interleaved
 from .base import Chunk, Encoded, Layout, Parts
+from .canvas import Canvas
 from .checkpoint import eos_ids
-from .decoder import attention_of, following, kv_shape, run
+from .decoder import attention_of, canvas_shape, following, kv_shape, run
 from .dialogue import Dialogue
 from .embedding import PatchEmbedding
 from .forwards import Features
-from .packed import Segments, one_sequence
+from .packed import Portions, Segments, one_sequence
 from .patches import PatchGrid
 from .trial import choose as choose_forward
 
@@ -67,23 +68,27 @@ class Qwen3VL:
         self._device = parts.device
         self._video_pad = int(model.config.video_token_id)
         self._vision_end = self.dialogue.text(VISION_END)
+        self._layers = {block.attn: layer for layer, block in enumerate(self._visual.blocks)}
+        self.canvas = canvas_shape(parts, layers=len(self._layers))
         self._indices = lru_cache(maxsize=64)(self._build_indices)
 
-    def encode(self, grids: Sequence[PatchGrid]) -> list[Encoded]:
+    def encode(self, grids: Sequence[PatchGrid], canvases: Sequence[Canvas] = ()) -> list[Encoded]:
         """One call of the vision tower; pictures do not see each other."""
         patches = torch.from_numpy(np.concatenate([grid.patches for grid in grids])).to(self._device, non_blocking=True)
-        output = self._visual(
-            patches,
-            grid_thw=None,
-            return_dict=True,
-            **self._indices(tuple(grid.hw for grid in grids)),
-        )
-        counts = [h * w for h, w in (grid.hw for grid in grids)]
+        indices = self._indices(tuple(grid.hw for grid in grids))
+        if canvases:
+            indices = self._portions(grids, canvases, indices)
+        output = self._visual(patches, grid_thw=None, return_dict=True, **indices)
+        counts = [len(grid.patches) // self.vision.merge**2 for grid in grids]
         embeds = output.pooler_output.split(counts)
         deepstack = [features.split(counts) for features in output.deepstack_features]
-        return [
-            Encoded(embeds[i], tuple(features[i] for features in deepstack), grid.hw) for i, grid in enumerate(grids)
-        ]
+        parts = [(embeds[i], tuple(features[i] for features in deepstack)) for i in range(len(grids))]
+        if not canvases:
+            return [Encoded(*part, grid.hw) for part, grid in zip(parts, grids, strict=True)]
+        return [canvas.paint(grid, *part) for canvas, grid, part in zip(canvases, grids, parts, strict=True)]
+
+    def windows(self, hw: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+        return np.arange(hw[0] * hw[1])  # every cell can be encoded alone
 
     def layout(self, hw: tuple[int, int], *, time_s: float, start: int) -> Layout:
         h, w = hw
@@ -137,6 +142,25 @@ class Qwen3VL:
             "cu_seqlens": one_sequence(int(pictures[-1])),
             "segments": Segments(pictures, kernel=self.attention.kernel),
         }
+
+    def _portions(
+        self, grids: Sequence[PatchGrid], canvases: Sequence[Canvas], whole: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The same for pictures of which only chosen cells are given; whole: the indices of all of their patches."""
+        merge, kernel = self.vision.merge, self.attention.kernel
+        work = [canvas.portion(grid, merge) for canvas, grid in zip(canvases, grids, strict=True)]
+        batch = kernel.portions(canvases[0].pool, work, device=self._device)
+        asked = {
+            "cu_seqlens": one_sequence(sum(len(each.rows) for each in work)),
+            "segments": Portions(batch, self._layers, kernel=kernel),
+        }
+        if all(grid.cells is None for grid in grids):
+            return whole | asked
+        starts = np.cumsum([0, *(each.total for each in work)])
+        rows = np.concatenate([start + each.rows for start, each in zip(starts, work, strict=False)])
+        at = torch.from_numpy(rows).to(self._device, non_blocking=True)
+        picked = {name: whole[name][at] for name in ("interp_indices", "interp_weights", "position_ids")}
+        return whole | picked | asked
 
 
 def _deepstack(chunks: Sequence[Chunk]) -> Features | None:

@@ -193,9 +193,9 @@ class Eyes(Recorder):
         super().__init__(model)
         self.saw: list[PatchGrid] = []
 
-    def encode(self, grids: Any) -> Any:
+    def encode(self, grids: Any, canvases: Any = ()) -> Any:
         self.saw += grids
-        return super().encode(grids)
+        return super().encode(grids, canvases)
 
 
 def masked(image: np.ndarray) -> bool:

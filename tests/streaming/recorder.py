@@ -32,9 +32,9 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def encode(self, grids: Any) -> Any:
+    def encode(self, grids: Any, canvases: Any = ()) -> Any:
         self.encodes += 1
-        return self._model.encode(grids)
+        return self._model.encode(grids, canvases)
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
         self.forwards += 1

@@ -10,6 +10,7 @@ import pytest
 
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
+from streaming.reuse import Reuse
 from streaming.types import CameraSettings, Check, FrameResult, Image, StepPlan
 
 from .recorder import Recorder
@@ -65,7 +66,7 @@ def test_only_frames_that_changed_are_encoded_and_leave_what_changed(make: Make)
     engine, model = make({"yard": "pixel+dtdr", "dock": "pixel+dtdr"})
     sizes: list[int] = []
     encode = model.encode
-    model.encode = lambda grids: sizes.append(len(grids)) or encode(grids)  # type: ignore[method-assign]
+    model.encode = lambda grids, *rest: sizes.append(len(grids)) or encode(grids, *rest)  # type: ignore[method-assign]
     pair = [(yard(noise=1), yard(noise=2)), (yard(noise=3), yard(noise=4)), (visited(7, noise=5), yard(noise=6))]
     for at, (a, b) in enumerate(pair):
         result = engine.step(StepPlan(frames=(frame("yard", at, a), frame("dock", at, b))))
@@ -185,3 +186,78 @@ def test_ids_of_a_still_camera_are_held_by_rebasing(make: Make) -> None:
     assert after is not None
     assert 0 < after < 1
     engine.check()
+
+
+def lit(n: int) -> list[Image]:
+    """A yard in which a lamp, one cell, changes its light from picture to picture."""
+    found = []
+    for i in range(n):
+        image = yard()
+        image[4 * HEIGHT // 10 : 6 * HEIGHT // 10, 45 * WIDTH // 100 : 55 * WIDTH // 100] = (
+            60 + 130 * (i % 2),
+            200,
+            20,
+        )
+        found.append(image)
+    return found
+
+
+def test_only_what_changed_is_encoded_where_there_is_a_canvas(make: Make) -> None:
+    """The first picture whole, then the changed cells and those around them; what is kept stays among them."""
+    engine, _ = make({"yard": "pixel+dtdr"}, canvas_bytes=1 << 20, reuse=Reuse(ring=1, refresh=0.0, most=1.0))
+    first, *rest = watch(engine, lit(5))
+    assert first.tokens_encoded == first.tokens_in == 15
+    assert {result.tokens_encoded for result in rest} == {9}
+    for result in rest:
+        kept = np.unpackbits(np.frombuffer(result.kept, np.uint8), count=15).reshape(3, 5)
+        assert kept.any()
+        assert not kept[:, [0, 4]].any()
+    engine.check()
+
+
+def test_pictures_are_whole_again_when_due_and_after_many_portions(make: Make) -> None:
+    """After `refresh` pictures' worth of cells, after a forgotten memory, and when the grid changes."""
+    engine, _ = make({"yard": "pixel+dtdr"}, canvas_bytes=1 << 20, reuse=Reuse(ring=1, refresh=1.0, most=1.0))
+    assert [result.tokens_encoded for result in watch(engine, lit(6))] == [15, 9, 9, 15, 9, 9]
+    engine.forget("yard")
+    again = watch(engine, lit(2), start=6)
+    assert [result.tokens_encoded for result in again] == [15, 9]
+    turned = np.ascontiguousarray(np.rot90(lit(1)[0]))
+    assert watch(engine, [turned], start=8)[0].tokens_encoded == 15
+    engine.check()
+
+
+def test_cameras_beyond_the_canvases_are_encoded_whole(make: Make, tiny: VisionLanguageModel) -> None:
+    """And a camera that leaves hands its canvas to the next one; all of it is given back in the end."""
+    largest = 20 * tiny.vision.merge**2  # patches of the largest picture
+    engine, _ = make(
+        {"yard": "pixel+dtdr", "dock": "pixel+dtdr", "gate": "dtdr"},
+        canvas_bytes=largest * tiny.canvas.row_bytes + 1,
+        reuse=Reuse(ring=1, refresh=0.0, most=1.0),
+    )
+    assert [[r.tokens_encoded for r in watch(engine, lit(2), name)] for name in ("yard", "dock", "gate")] == [
+        [15, 9],
+        [15, 15],
+        [15, 15],
+    ]
+    engine.close("yard")
+    engine.open(CameraSettings("door", drop="pixel+dtdr", budget_tokens=400))
+    assert [r.tokens_encoded for r in watch(engine, lit(2), "door")] == [15, 9]
+    engine.check()
+    for name in ("dock", "gate", "door"):
+        engine.close(name)
+    assert engine.rows_taken == 0
+
+
+def test_another_cameras_portion_changes_nothing(make: Make) -> None:
+    """Beside a camera that is encoded in portions, one is seen as if it were alone."""
+    together, one = make({"yard": "pixel+none", "dock": "pixel+none"}, canvas_bytes=1 << 20)
+    alone, other = make({"dock": "pixel+none"}, canvas_bytes=1 << 20)
+    for i, image in enumerate(lit(4)):
+        shown = visited(3 * i)
+        together.step(StepPlan(frames=(frame("yard", i, image), frame("dock", i, shown))))
+        alone.step(StepPlan(frames=(frame("dock", i, shown),)))
+    check = Check("dock", (("door", "Is a person at the door?"),))
+    beside, by_itself = (engine.step(StepPlan(checks=(check,))).checks[0].p for engine in (together, alone))
+    assert beside == pytest.approx(by_itself, abs=1e-5)
+    assert (one.encodes, other.encodes) == (4, 4)
