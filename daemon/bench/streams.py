@@ -2,9 +2,10 @@
 `vigild bench streams`: how many cameras at 2 fps one accelerator carries, each with 1, 8 and 32 rules.
 
 Carried: 95 of 100 frames are decided within 500 ms of the moment they were taken, and a frame that had to be replaced
-by a newer one counts as late. The cameras show the clips of --clips, looped with offsets, at 448 px, and are played to
-the engine in virtual time (see _replay): the figures are the engine's, scheduler and mailboxes included, decoders and
-store not. Beside it in the same run: the same cameras one a step, and the drop rules none and paper-exact.
+by a newer one counts as late. The cameras show the clips of --clips, looped with offsets (on a GPU at 448 px, on a CPU
+as `pocket` sees them), and are played to the engine in virtual time (see _replay): the figures are the engine's,
+scheduler and mailboxes included, decoders and store not. Beside it in the same run: the same cameras one a step, and
+the drop rules none and paper-exact.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from .form import Options, Report, Row, Say
 SUMMARY: Final = "most cameras at 2 fps within 500 ms, batching over a loop, what 32 rules cost"
 
 FPS: Final = 2.0
-SIDE_PX: Final = 448
+MODEL: Final = "pocket"
+CPU_PX, GPU_PX = 128, 448  # the long side; 128: what `pocket` sees
 DROPS: Final = {"default": CameraSettings("").drop, "paper": "feature", "none": "none"}
 RULES: Final = (1, 8, 32)
 LADDER: Final = tuple(
@@ -55,17 +57,18 @@ SHORT: Final = Lengths(warm_s=1.0, measure_s=3.0, clip_s=8.0, rounds=6)
 def run(options: Options, say: Say) -> Report:
     """Measure; blocks for about a minute in the short form and up to ten in the long one."""
     device = resolve([options.device])[0]
+    side_px = GPU_PX if device.startswith("cuda") else CPU_PX
     lengths = SHORT if options.short else LONG
     say("reading the clips")
-    clips = footage(options.clips, fps=FPS, seconds=lengths.clip_s, long_side_px=SIDE_PX)
+    clips = footage(options.clips, fps=FPS, seconds=lengths.clip_s, long_side_px=side_px)
     with tempfile.TemporaryDirectory(prefix="vg-") as folder:
-        model = loaded(options.model, device, Path(folder), max_pixels=SIDE_PX**2)
-        speedup, rules_cost, rows = compare(model, clips, lengths, say)
+        model = loaded(options.model, device, Path(folder), max_pixels=side_px**2)
+        speedup, rules_cost, rows = compare(model, clips, lengths, side_px, say)
         most: dict[tuple[str, int], int] = {}
         for how, rules in wanted(short=options.short):
             carried, played = search(
                 lambda cameras, how=how, rules=rules: play(  # type: ignore[misc]
-                    Cast(model, clips, Setting(cameras, rules, DROPS[how]), max_pixels=SIDE_PX**2),
+                    Cast(model, clips, Setting(cameras, rules, DROPS[how]), max_pixels=side_px**2),
                     warm_s=lengths.warm_s,
                     measure_s=lengths.measure_s,
                     fps=FPS,
@@ -86,7 +89,7 @@ def run(options: Options, say: Say) -> Report:
             "clips": "real" if options.clips else "generated",
             "clip_names": [clip.name for clip in clips],
             "fps": FPS,
-            "side_px": SIDE_PX,
+            "side_px": side_px,
             "deadline_ms": DEADLINE_MS,
             "budget_tokens": BUDGET_TOKENS,
             "drops": DROPS,
@@ -154,7 +157,7 @@ def search(
 
 
 def compare(
-    model: VisionLanguageModel, clips: Sequence[Footage], lengths: Lengths, say: Say
+    model: VisionLanguageModel, clips: Sequence[Footage], lengths: Lengths, side_px: int, say: Say
 ) -> tuple[float, float, list[Row]]:
     """
     Three ways to serve the same frames of 16 cameras, in turns so that all see the same machine.
@@ -163,7 +166,7 @@ def compare(
     in which little happens included, by their total time.
     """
     ways: Mapping[str, Cast] = {
-        name: Cast(model, clips, Setting(COMPARED, rules, max_frames=together), max_pixels=SIDE_PX**2)
+        name: Cast(model, clips, Setting(COMPARED, rules, max_frames=together), max_pixels=side_px**2)
         for name, rules, together in (
             ("16 in a step", 1, COMPARED),
             ("one a step", 1, 1),

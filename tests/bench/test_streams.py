@@ -94,11 +94,11 @@ def test_a_hopeless_number_of_cameras_is_given_up_early(tiny, monkeypatch) -> No
 @pytest.mark.slow
 def test_the_suite_measures_and_names_its_figures(monkeypatch) -> None:
     """The short form on small generated pictures."""
-    monkeypatch.setattr(streams, "SIDE_PX", PX)
+    monkeypatch.setattr(streams, "CPU_PX", PX)
     monkeypatch.setattr(streams, "COMPARED", 2)
     monkeypatch.setattr(streams, "LADDER", (1, 2, 3))
     monkeypatch.setattr(streams, "SHORT", streams.Lengths(0.5, 1.0, 4.0, 2))
-    report = streams.run(Options(device="cpu", short=True), lambda _: None)
+    report = streams.run(Options(device="cpu", model="tiny-random", short=True), lambda _: None)
     figures = form.as_map("streams", report)["figures"]
     assert {"max_cameras", "batch_speedup_16", "rules32_cost"} <= set(figures)
     assert all(figures[name] > 0 for name in ("batch_speedup_16", "rules32_cost"))

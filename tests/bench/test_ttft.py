@@ -77,7 +77,7 @@ def test_the_suite_measures_and_names_its_figures(monkeypatch) -> None:
     monkeypatch.setattr(ttft, "BASELINE", 8)
     monkeypatch.setattr(ttft, "CPU_PX", 96)
     monkeypatch.setattr(ttft, "CLIP_S", 6.0)
-    report = ttft.run(Options(device="cpu", short=True), lambda _: None)
+    report = ttft.run(Options(device="cpu", model="tiny-random", short=True), lambda _: None)
     figures = form.as_map("ttft", report)["figures"]
     assert set(figures) >= FIGURES
     assert all(value > 0 for value in figures.values())
