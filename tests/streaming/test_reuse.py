@@ -48,17 +48,17 @@ def test_a_picture_of_which_much_changed_is_encoded_whole() -> None:
     changed = np.zeros(16, bool)
     changed[:4] = True  # the first row of four: with a ring, half of the picture
     alone = np.arange(16)
-    assert Reuse(most=0.5).cells(changed, (4, 4), alone, since=0.0) is not None
-    assert Reuse(most=0.49).cells(changed, (4, 4), alone, since=0.0) is None
+    assert Reuse(ring=1, most=0.5).cells(changed, (4, 4), alone, since=0.0) is not None
+    assert Reuse(ring=1, most=0.49).cells(changed, (4, 4), alone, since=0.0) is None
 
 
 def test_a_whole_picture_follows_many_portions() -> None:
     """After `refresh` pictures' worth of cells; with 0 only key frames are whole."""
     changed = np.eye(4, dtype=bool).ravel() & (np.arange(16) == 0)
     alone = np.arange(16)
-    assert Reuse(refresh=2.0).cells(changed, (4, 4), alone, since=1.99) is not None
-    assert Reuse(refresh=2.0).cells(changed, (4, 4), alone, since=2.0) is None
-    assert Reuse(refresh=0.0).cells(changed, (4, 4), alone, since=1e9) is not None
+    assert Reuse(ring=1, refresh=2.0).cells(changed, (4, 4), alone, since=1.99) is not None
+    assert Reuse(ring=1, refresh=2.0).cells(changed, (4, 4), alone, since=2.0) is None
+    assert Reuse(ring=1, refresh=0.0).cells(changed, (4, 4), alone, since=1e9) is not None
 
 
 @pytest.mark.parametrize("wrong", [{"ring": -1}, {"most": 1.1}, {"most": -0.1}, {"refresh": -1.0}])
