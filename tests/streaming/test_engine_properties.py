@@ -13,6 +13,7 @@ from memory import policies
 from memory.pool import SlabPool
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
+from streaming.reuse import Reuse
 from streaming.types import Ask, AskStatus, CameraSettings, Check, StepPlan
 
 from .recorder import Recorder
@@ -64,6 +65,8 @@ class Life:
                 rebase_at=200,
                 archive_bytes=ARCHIVE_BYTES,
                 max_recall_tokens=100,
+                canvas_bytes=1 << 20,
+                reuse=Reuse(ring=0),
                 policy_options={kind: {"whole_s": 1.0, "key_frames": 2} for kind in ("salience", "merge", "retrieve")},
             ),
         )
@@ -136,6 +139,14 @@ class Life:
         poison(self.engine._answers._suffixes, {fork._suffix: fork.own for fork in self.engine._answers.forks})
         assert self.engine._archive is not None
         poison(self.engine._archive.pool, self.archived())
+        assert self.engine._canvases is not None
+        poison(self.engine._canvases, self.painted())
+
+    def painted(self) -> dict[int, int]:
+        """How many patches of every canvas hold a picture."""
+        canvases = [view.canvas for view in self.engine._views.values() if view.canvas is not None]
+        unit = self.engine._model.vision.merge**2
+        return {canvas._slab: canvas.hw[0] * canvas.hw[1] * unit for canvas in canvases if canvas.hw is not None}
 
     def isolated(self) -> None:
         """No camera's rule or answer changes a bit when all other cameras' rows turn to NaN, archived ones too."""
@@ -174,7 +185,7 @@ def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel,
     """
     engine = Life(tiny)
     engine.do(("open", "a", 120, "none", "retrieve"))
-    engine.do(("open", "b", 100, "feature", "salience"))
+    engine.do(("open", "b", 100, "pixel+dtdr", "salience"))
     for operation in life:
         engine.do(operation)
     engine.isolated()
@@ -184,8 +195,14 @@ def test_budget_books_and_isolation_hold_for_any_life(tiny: VisionLanguageModel,
     engine.engine.check()
     assert engine.asks == {}
     assert engine.engine._archive is not None
-    pools = (engine.engine._pool, engine.engine._answers._suffixes, engine.engine._archive.pool)
-    assert [pool.used for pool in pools] == [0, 0, 0]
+    assert engine.engine._canvases is not None
+    pools = (
+        engine.engine._pool,
+        engine.engine._answers._suffixes,
+        engine.engine._archive.pool,
+        engine.engine._canvases,
+    )
+    assert [pool.used for pool in pools] == [0, 0, 0, 0]
 
 
 def test_the_poison_is_noticed(tiny: VisionLanguageModel) -> None:
