@@ -61,7 +61,7 @@ class RosterSettings:
 
     lease_ttl_s: float = 6.0
     stop_s: float = 3.0
-    budget_tokens: int = 4096
+    budget_tokens: int = 2048
     drop: str = CameraSettings("").drop
     policy: str = CameraSettings("").policy
     budget_bytes: int = 0

@@ -107,7 +107,7 @@ class Engine:
 class Camera:
     """What every camera's memory is opened with, and when its picture counts as blind, lagging or interrupted."""
 
-    budget_tokens: Annotated[int, Between(64)] = 4096
+    budget_tokens: Annotated[int, Between(64)] = 2048
     drop: str = "pixel+dtdr"
     drop_threshold: Share = 0.5
     drop_noise: Annotated[float, Between(0)] = 2.5
@@ -115,7 +115,7 @@ class Camera:
     drop_cap: Share = 0.5
     drop_key_s: Annotated[float, Between(0)] = 30.0
     budget_mb: Annotated[int, Between(0)] = 0
-    policy: str = "window"
+    policy: str = "salience"
     whole_s: Annotated[float, Between(0, 3600)] = 6.0
     blind_std: Annotated[float, Between(0, 128)] = 2.0
     blind_s: Seconds = 3.0

@@ -59,7 +59,7 @@ class CameraSettings:
     fps: float = 2.0
     budget_tokens: int = 4096
     drop: str = "pixel+dtdr"
-    policy: str = "window"
+    policy: str = "salience"
     zones: tuple[Polygon, ...] = ()
     never_drop: tuple[Polygon, ...] = ()
     budget_bytes: int = 0

@@ -20,6 +20,7 @@ from typing import Final, cast
 import numpy as np
 import torch
 
+from daemon.config import Config
 from daemon.devices import resolve
 from streaming import models
 from streaming.engine import Engine, EngineSettings
@@ -41,7 +42,7 @@ LAST: Final = 4
 CLIP_S: Final = 128.0  # BASELINE frames
 CAMERA: Final = "yard"
 QUESTION: Final = "What is the person in front of the table doing?"
-BUDGET_TOKENS: Final = 4096
+BUDGET_TOKENS: Final = Config().camera.budget_tokens
 MODEL: Final = "pocket"
 CPU_PX, GPU_PX = 128, 448  # the long side; 128: what `pocket` sees
 
