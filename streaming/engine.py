@@ -69,7 +69,7 @@ class EngineSettings:
 
     max_cameras: int = 16
     max_asks: int = 4
-    max_budget_tokens: int = 4096
+    max_budget_tokens: int = 2048
     spare_slabs: int = 2
     max_question_tokens: int = 512
     max_answer_tokens: int = 512

@@ -57,7 +57,7 @@ class CameraSettings:
 
     camera: str
     fps: float = 2.0
-    budget_tokens: int = 4096
+    budget_tokens: int = 2048
     drop: str = "pixel+dtdr"
     policy: str = "salience"
     zones: tuple[Polygon, ...] = ()

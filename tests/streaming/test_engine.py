@@ -273,7 +273,7 @@ def test_cameras_beyond_the_limit_are_refused_with_the_figures(make: MakeEngine)
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        (CameraSettings("x", budget_tokens=9000), "9000 asked, 4096 possible"),
+        (CameraSettings("x", budget_tokens=9000), "9000 asked, 2048 possible"),
         (CameraSettings("x", budget_tokens=20), "too small: the prompt and one frame take up to"),
         (CameraSettings("x", drop="magic"), "no drop rule 'magic'"),
         (CameraSettings("x", policy="magic"), "no memory policy 'magic'"),

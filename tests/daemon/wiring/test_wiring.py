@@ -61,7 +61,7 @@ def another(value: object) -> object:
             return value * 0.95
         case tuple():
             return ["other"]
-    choices = {"auto": "float16", "always": "everysec", "repeat": "pair", "pixel+dtdr": "none", "window": "salience"}
+    choices = {"auto": "float16", "always": "everysec", "repeat": "pair", "pixel+dtdr": "none", "salience": "window"}
     return choices.get(str(value), f"{value}-other")
 
 
