@@ -261,3 +261,20 @@ def test_another_cameras_portion_changes_nothing(make: Make) -> None:
     beside, by_itself = (engine.step(StepPlan(checks=(check,))).checks[0].p for engine in (together, alone))
     assert beside == pytest.approx(by_itself, abs=1e-5)
     assert (one.encodes, other.encodes) == (4, 4)
+
+
+def test_a_picture_too_long_for_its_canvas_is_encoded_whole(make: Make) -> None:
+    """Rounded up to one cell, a narrow picture has more cells than its area: it harms no camera, and is seen."""
+    shown = {"yard": "pixel+dtdr", "dock": "pixel+dtdr"}
+    engine, _ = make(shown, canvas_bytes=1 << 20, reuse=Reuse(ring=1, refresh=0.0, most=1.0))
+    first, second = lit(2)
+    watch(engine, [first])
+    watch(engine, [first], "dock")
+    strip = np.random.default_rng(0).integers(0, 256, (40, 4000, 3), np.uint8)
+    result = engine.step(StepPlan(frames=(frame("yard", 1, strip), frame("dock", 1, second))))
+    assert [(r.tokens_in > engine.max_frame_tokens, r.tokens_encoded) for r in result.frames] == [
+        (True, result.frames[0].tokens_in),
+        (False, 9),
+    ]
+    assert [r.tokens_encoded for r in watch(engine, [first, second], start=2)] == [15, 9]
+    engine.check()
