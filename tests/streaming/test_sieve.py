@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memory.pool import SlabPool
+from memory.types import KVShape
 from streaming.engine import Engine, EngineSettings
+from streaming.errors import ModelError, StreamingError
 from streaming.models import VisionLanguageModel
 from streaming.reuse import Reuse
 from streaming.types import CameraSettings, Check, FrameResult, Image, StepPlan
@@ -278,3 +281,20 @@ def test_a_picture_too_long_for_its_canvas_is_encoded_whole(make: Make) -> None:
     ]
     assert [r.tokens_encoded for r in watch(engine, [first, second], start=2)] == [15, 9]
     engine.check()
+
+
+def test_canvases_that_cannot_be_had_say_so(
+    make: Make, tiny: VisionLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too few bytes for one picture, or more than the device has: a sentence, not pictures that are encoded whole."""
+    with pytest.raises(StreamingError, match=r"canvas_bytes: 1000 hold no picture: one takes \d+ bytes; raise it"):
+        make({}, canvas_bytes=1000)
+
+    def short(shape: KVShape, **size: int) -> SlabPool:
+        if shape is tiny.canvas:
+            raise RuntimeError("out of memory")
+        return SlabPool(shape, **size)
+
+    monkeypatch.setattr("streaming.engine.SlabPool", short)
+    with pytest.raises(ModelError, match=r"for the pictures of 4 cameras are not free on cpu; lower engine\.canvas_mb"):
+        make({}, canvas_bytes=1 << 20)
