@@ -254,11 +254,13 @@ def test_cameras_beyond_the_canvases_are_encoded_whole(make: Make, tiny: VisionL
 
 def test_another_cameras_portion_changes_nothing(make: Make) -> None:
     """Beside a camera that is encoded in portions, one is seen as if it were alone."""
-    together, one = make({"yard": "pixel+none", "dock": "pixel+none"}, canvas_bytes=1 << 20)
-    alone, other = make({"dock": "pixel+none"}, canvas_bytes=1 << 20)
+    reuse = Reuse(ring=1, refresh=0.0, most=1.0)
+    together, one = make({"yard": "pixel+none", "dock": "pixel+none"}, canvas_bytes=1 << 20, reuse=reuse)
+    alone, other = make({"dock": "pixel+none"}, canvas_bytes=1 << 20, reuse=reuse)
     for i, image in enumerate(lit(4)):
         shown = visited(3 * i)
-        together.step(StepPlan(frames=(frame("yard", i, image), frame("dock", i, shown))))
+        portion, _ = together.step(StepPlan(frames=(frame("yard", i, image), frame("dock", i, shown)))).frames
+        assert portion.tokens_encoded == (9 if i else 15)
         alone.step(StepPlan(frames=(frame("dock", i, shown),)))
     check = Check("dock", (("door", "Is a person at the door?"),))
     beside, by_itself = (engine.step(StepPlan(checks=(check,))).checks[0].p for engine in (together, alone))
