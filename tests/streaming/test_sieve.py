@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from memory.pool import SlabPool
 from memory.types import KVShape
@@ -252,6 +254,12 @@ def test_cameras_beyond_the_canvases_are_encoded_whole(make: Make, tiny: VisionL
     assert engine.rows_taken == 0
 
 
+def stored(engine: Engine, camera: str) -> Tensor:
+    """The keys and values of a camera's rows, with which p would hardly move."""
+    kv = engine._view(camera).kv
+    return torch.stack([held[kv.slab, :, :, : len(kv)] for held in (engine._pool.keys, engine._pool.values)])
+
+
 def test_another_cameras_portion_changes_nothing(make: Make) -> None:
     """Beside a camera that is encoded in portions, one is seen as if it were alone."""
     reuse = Reuse(ring=1, refresh=0.0, most=1.0)
@@ -262,9 +270,7 @@ def test_another_cameras_portion_changes_nothing(make: Make) -> None:
         portion, _ = together.step(StepPlan(frames=(frame("yard", i, image), frame("dock", i, shown)))).frames
         assert portion.tokens_encoded == (9 if i else 15)
         alone.step(StepPlan(frames=(frame("dock", i, shown),)))
-    check = Check("dock", (("door", "Is a person at the door?"),))
-    beside, by_itself = (engine.step(StepPlan(checks=(check,))).checks[0].p for engine in (together, alone))
-    assert beside == pytest.approx(by_itself, abs=1e-5)
+    assert torch.allclose(stored(together, "dock"), stored(alone, "dock"), rtol=0, atol=2e-6)
     assert (one.encodes, other.encodes) == (4, 4)
 
 
