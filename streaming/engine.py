@@ -24,7 +24,7 @@ from memory.kernels.flash import PAGE_ROWS
 from memory.kv import KV
 from memory.policies import Policy
 from memory.pool import SlabPool
-from memory.types import TokenMeta
+from memory.types import KVShape, TokenMeta
 
 from . import drop
 from .answers import Answers
@@ -60,7 +60,8 @@ class EngineSettings:
     max_recall_tokens: archived tokens that one question may bring back.
     canvas_bytes: device memory for what the encoder remembers of the cameras' pictures, taken at once for as many
         cameras as it is enough for, so that of their pictures only what changed is encoded, which is an approximation;
-        with 0 every picture is encoded whole. reuse: what counts as changed.
+        with 0 every picture is encoded whole. A camera's newest tokens, a few per cent of it, are held besides.
+        reuse: what is encoded again.
     rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
     threads: CPU threads of one operation; 0 leaves torch's own choice.
     graphs: record decoding as CUDA graphs, where a trial finds them right.
@@ -158,15 +159,13 @@ class Engine:
         self._rope = model.rope
         self._max_cameras = _cameras_within(settings, model.kv.row_bytes)
         slabs, rows = self._max_cameras + settings.spare_slabs, _slab_rows(settings)
-        try:
-            self._pool = SlabPool(model.kv, slabs=slabs, rows=rows)
-        except RuntimeError as error:  # what torch raises, on every device, for memory that is not there
-            gib = slabs * rows * model.kv.row_bytes / 2**30
-            raise ModelError(
-                model.name,
-                f"{gib:.1f} GiB for the memory of {self._max_cameras} cameras are not free on {self._device}; lower "
-                "engine.max_cameras or camera.budget_tokens",
-            ) from error
+        self._pool = self._allocated(
+            model.kv,
+            slabs=slabs,
+            rows=rows,
+            what=f"the memory of {self._max_cameras} cameras",
+            advice="engine.max_cameras or camera.budget_tokens",
+        )
         self._archive = self._open_archive()
         self._canvases = self._open_canvases()
         limit_ids = min(settings.rebase_at, model.max_positions * 3 // 4)
@@ -380,12 +379,36 @@ class Engine:
             raise StreamingError(f"archive_bytes: {error}") from error
 
     def _open_canvases(self) -> SlabPool | None:
-        """Room for the pictures of as many cameras as there is memory for; None for none."""
+        """Room for the pictures of as many cameras as there is memory for; None where they are encoded whole."""
+        if not self._settings.canvas_bytes:
+            return None
         rows = self._shape.max_tokens * self._shape.merge**2
         if rows > PAGE_ROWS:  # so that a paged kernel reads them where they lie
             rows = -(-rows // PAGE_ROWS) * PAGE_ROWS
-        slabs = min(self._max_cameras, self._settings.canvas_bytes // (rows * self._model.canvas.row_bytes))
-        return SlabPool(self._model.canvas, slabs=slabs, rows=rows) if slabs else None
+        slab_bytes = rows * self._model.canvas.row_bytes
+        slabs = min(self._max_cameras, self._settings.canvas_bytes // slab_bytes)
+        if not slabs:
+            raise StreamingError(
+                f"canvas_bytes: {self._settings.canvas_bytes} hold no picture: one takes {slab_bytes} bytes; raise it, "
+                "lower max_pixels, or set 0"
+            )
+        return self._allocated(
+            self._model.canvas,
+            slabs=slabs,
+            rows=rows,
+            what=f"the pictures of {slabs} cameras",
+            advice="engine.canvas_mb",
+        )
+
+    def _allocated(self, shape: KVShape, *, slabs: int, rows: int, what: str, advice: str) -> SlabPool:
+        """Raises: ModelError: what it is for, and what to lower, where the memory is not there."""
+        try:
+            return SlabPool(shape, slabs=slabs, rows=rows)
+        except RuntimeError as error:  # what torch raises, on every device, for memory that is not there
+            gib = slabs * rows * shape.row_bytes / 2**30
+            raise ModelError(
+                self._model.name, f"{gib:.1f} GiB for {what} are not free on {self._device}; lower {advice}"
+            ) from error
 
     def _canvas(self, stages: drop.Stages) -> Canvas | None:
         """A canvas for a camera whose drop says which cells changed, while there is one."""

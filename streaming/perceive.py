@@ -21,6 +21,7 @@ from memory.types import Kind, TokenMeta
 
 from .glance import glance
 from .models.base import Chunk, Encoded, Layout, VisionLanguageModel
+from .models.canvas import Canvas
 from .models.patches import PatchGrid, VisionShape, grid, patchify
 from .reuse import Reuse
 from .sieve import Decided, Look, Passed, decide, gate
@@ -160,16 +161,21 @@ class Perception:
     def _encode(self, views: Sequence[View], grids: Sequence[PatchGrid]) -> list[Encoded]:
         """
         In order. The encoder sees pictures of one size side by side, so that its attention need not gather them; those
-        of cameras without a canvas take a call of their own.
+        without a canvas that they fit on take a call of their own.
         """
         found: dict[int, Encoded] = {}
+        fitting = [self._fitting(view, grid) for view, grid in zip(views, grids, strict=True)]
         order = sorted(range(len(grids)), key=lambda i: grids[i].hw)
         for with_canvas in (False, True):
-            chosen = [i for i in order if (views[i].canvas is not None) == with_canvas]
+            chosen = [i for i in order if (fitting[i] is not None) == with_canvas]
             if chosen:
-                canvases = [canvas for i in chosen if (canvas := views[i].canvas) is not None]
+                canvases = [canvas for i in chosen if (canvas := fitting[i]) is not None]
                 found |= zip(chosen, self._model.encode([grids[i] for i in chosen], canvases), strict=True)
         return [found[i] for i in range(len(grids))]
+
+    def _fitting(self, view: View, grid: PatchGrid) -> Canvas | None:
+        canvas = view.canvas
+        return canvas if canvas is not None and canvas.fits(grid.hw, self._shape.merge) else None
 
     def _layout(self, item: _Seen) -> Layout:
         """Where the frame's tokens go; may rebase the memory's ids before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,10 @@ def choose(
 def _tried(
     model: VisionLanguageModel, size: int, record: Record, *, prefixes: SlabPool, suffixes: SlabPool
 ) -> tuple[Step, float]:
-    """A recorded step, and how far the rows that it stores are off those of ordinary forwards of the same tokens."""
+    """
+    A recorded step, and how far it is off ordinary forwards of the same tokens: the rows that it stores, and what the
+    tokens that it tells fall short of the most likely ones.
+    """
     kv = KV(prefixes, budget=prefixes.rows)
     forks: list[Fork] = []
     try:
@@ -105,14 +109,18 @@ def _tried(
         step = record(static)
         said = [tokens, *Steps([step]).run(forks, cursors, tokens, count=STEPS)]
         got = [_rows(suffixes, fork, STEPS) for fork in forks]
-        for at, newest in enumerate(said[:STEPS]):
+        short = []
+        for at, (newest, told) in enumerate(itertools.pairwise(said)):
             embeds = torch.split(model.embed(newest), 1)
             places = zip(embeds, cursors, forks, strict=True)
-            model.forward([Chunk(one, text_ids(cursor + at, 1), fork, (1,)) for one, cursor, fork in places])
+            logits = model.forward(
+                [Chunk(one, text_ids(cursor + at, 1), fork, (1,), read=(0,)) for one, cursor, fork in places]
+            )
+            short.append(_short(logits, told) / math.sqrt(1 + model.kv.layers))
             for fork in forks:
                 fork.commit(1)
         want = [_rows(suffixes, fork, STEPS, back=STEPS) for fork in forks]
-        return step, _apart(got, want)
+        return step, float(torch.stack((_apart(got, want), *short)).max())  # nan where one is
     finally:
         for fork in forks:
             fork.close()
@@ -126,13 +134,20 @@ def _rows(pool: SlabPool, fork: Fork, count: int, *, back: int = 0) -> Tensor:
     return torch.stack((pool.keys[own.slab, :, :, rows], pool.values[own.slab, :, :, rows])).float()
 
 
-def _apart(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
+def _short(logits: Tensor, tokens: Tensor) -> Tensor:
+    """By how much tokens [n] are not the likeliest of logits [n, vocabulary], the most, 1 being what any token is."""
+    best = logits.amax(dim=-1)
+    lost = best - logits.gather(1, tokens[:, None])[:, 0]
+    return (lost / (best - logits.mean(dim=-1))).max()
+
+
+def _apart(got: Sequence[Tensor], want: Sequence[Tensor]) -> Tensor:
     """The largest distance in a layer as a share of its length, per root of the layers up to there."""
     worst = []
     for a, b in zip(got, want, strict=True):
         for depth, (mine, other) in enumerate(zip(a.unbind(1), b.unbind(1), strict=True)):
             worst.append((mine - other).norm() / other.norm() / math.sqrt(1 + depth))
-    return float(torch.stack(worst).max())  # nan where one is
+    return torch.stack(worst).max()
 
 
 def _text(model: VisionLanguageModel, ids: Sequence[int], start: int, target: Target) -> Chunk:

@@ -39,6 +39,10 @@ class Canvas:
         """The grid of the picture that is held whole; None where there is none."""
         return None if self._shown is None else self._shown.hw
 
+    def fits(self, hw: tuple[int, int], merge: int) -> bool:
+        """Whether there is room for a grid: a side is at least one cell, so long pictures exceed the area asked for."""
+        return hw[0] * hw[1] * merge**2 <= self._pool.rows
+
     def wipe(self) -> None:
         """Forget the picture: the next one must be whole."""
         self._shown = None

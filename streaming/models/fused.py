@@ -37,11 +37,12 @@ def fuse(*layers: nn.Linear) -> Fused:
     """
     One matrix of them all, in their order, of whose rows their own parameters become views.
 
-    All have a bias or none has. Mutates where the parameters lie, but no value; allocates device memory for these
-    layers once more and frees what they held.
+    Mutates where the parameters lie, but no value; allocates device memory for these layers once more and frees what
+    they held. Raises: ValueError: one of them has a bias, one has none.
     """
     biases = [layer.bias for layer in layers if layer.bias is not None]
-    assert len(biases) in (0, len(layers)), "one of them has a bias, one has none"
+    if len(biases) not in (0, len(layers)):
+        raise ValueError("of layers that read the same, one has a bias, one has none")
     return Fused(_joined([layer.weight for layer in layers]), _joined(biases) if biases else None)
 
 

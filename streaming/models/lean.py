@@ -34,9 +34,10 @@ class LeanForward:
 
     def __init__(self, language_model: Any) -> None:
         """
-        Mutates where the linear layers' weights lie (see `fuse`), once every layer is known to be as it should.
+        Mutates where the linear layers' weights lie (see `fuse`), once every one of these is known to be plain.
 
-        Raises: ValueError: one of them is quantised, wrapped or hooked. AttributeError: a part is not there.
+        Raises: ValueError: one of them is quantised, wrapped or hooked, or layers differ that are to be one.
+        AttributeError: a part is not there.
         """
         for number, layer in enumerate(language_model.layers):
             for name in LINEARS:
@@ -133,7 +134,8 @@ class _Layer:
         queries, keys = attn.q_proj.out_features // dim, attn.k_proj.out_features // dim
         per_head = None
         if hasattr(attn, "q_norm"):
-            assert attn.q_norm.variance_epsilon == attn.k_norm.variance_epsilon
+            if attn.q_norm.variance_epsilon != attn.k_norm.variance_epsilon:
+                raise ValueError("the norms of queries and keys differ")
             weights = [attn.q_norm.weight.expand(queries, -1), attn.k_norm.weight.expand(keys, -1)]
             per_head = _Norm(torch.cat(weights), float(attn.q_norm.variance_epsilon))
         return cls(

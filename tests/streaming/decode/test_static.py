@@ -152,9 +152,12 @@ def test_what_cannot_be_recorded_is_told(model: VisionLanguageModel) -> None:
     assert given["prefixes"].used == given["suffixes"].used == 0
 
 
-@pytest.mark.parametrize("fault", ["stands still", "skips a row", "another token"])
+@pytest.mark.parametrize("fault", ["stands still", "skips a row", "another token", "tells another"])
 def test_a_recorded_step_that_is_wrong_is_not_taken(model: VisionLanguageModel, fault: str) -> None:
-    """One that does nothing, one whose places do not move on as they should, one that is fed something else."""
+    """
+    One that does nothing, one whose places do not move on as they should, one that is fed something else, and one whose
+    last layer or head is wrong: what it stores is right for the tokens that it tells, and only these are not.
+    """
 
     class Wrong(StaticDecode):
         def step(self) -> None:
@@ -163,6 +166,8 @@ def test_a_recorded_step_that_is_wrong_is_not_taken(model: VisionLanguageModel, 
             if fault == "another token":
                 self.tokens += 1
             super().step()
+            if fault == "tells another":
+                self.tokens += 1
             if fault == "skips a row":
                 self.numbers[4] += 1
 

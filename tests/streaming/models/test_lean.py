@@ -239,6 +239,16 @@ def test_a_quantised_weight_and_a_hook_stay_stock(load: Callable[[str], Parts]) 
     assert chosen(parts) == "stock (layers.2.mlp.down_proj is made of Packed)"
 
 
+def test_layers_that_cannot_be_one_stay_stock(load: Callable[[str], Parts]) -> None:
+    """Keys without a bias beside queries with one, norms of another kind each: the model runs as published."""
+    parts = load("tiny-random-2.5")
+    parts.model.model.language_model.layers[1].self_attn.k_proj.bias = None
+    assert chosen(parts) == "stock (of layers that read the same, one has a bias, one has none)"
+    parts = load("tiny-random")
+    parts.model.model.language_model.layers[1].self_attn.k_norm.variance_epsilon = 0.5
+    assert chosen(parts) == "stock (the norms of queries and keys differ)"
+
+
 def test_a_family_built_otherwise_stays_stock(load: Callable[[str], Parts]) -> None:
     """A part that is missing, a part that computes something else, and one that yields no number."""
     parts = load("tiny-random")
