@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memory.archive import Shelf
+from memory.kernels.flash import in_pages
 from memory.kv import Fork
 from memory.pool import SlabPool
 from memory.types import Span
@@ -94,7 +95,7 @@ class Answers:
         self._max_question = max_question
         self._max_notes = max_notes
         self._max_answer = max_answer
-        self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=max_recall + max_question + max_answer)
+        self._suffixes = SlabPool(model.kv, slabs=max_asks, rows=in_pages(max_recall + max_question + max_answer))
         self.decoding = choose(model, prefixes=prefixes, suffixes=self._suffixes, most=max_asks, graphs=graphs)
         self._running: dict[str, _Answer] = {}
         self._ended: list[AnswerDelta] = []

@@ -20,7 +20,7 @@ import torch
 from memory import policies
 from memory.archive import Archive, Shelf
 from memory.errors import IntegrityError, PoolExhausted
-from memory.kernels.flash import PAGE_ROWS
+from memory.kernels.flash import in_pages
 from memory.kv import KV
 from memory.policies import Policy
 from memory.pool import SlabPool
@@ -382,9 +382,7 @@ class Engine:
         """Room for the pictures of as many cameras as there is memory for; None where they are encoded whole."""
         if not self._settings.canvas_bytes:
             return None
-        rows = self._shape.max_tokens * self._shape.merge**2
-        if rows > PAGE_ROWS:  # so that a paged kernel reads them where they lie
-            rows = -(-rows // PAGE_ROWS) * PAGE_ROWS
+        rows = in_pages(self._shape.max_tokens * self._shape.merge**2)
         slab_bytes = rows * self._model.canvas.row_bytes
         slabs = min(self._max_cameras, self._settings.canvas_bytes // slab_bytes)
         if not slabs:
@@ -448,7 +446,7 @@ class Engine:
 
 
 def _slab_rows(settings: EngineSettings) -> int:
-    return settings.max_budget_tokens + settings.max_check_tokens
+    return in_pages(settings.max_budget_tokens + settings.max_check_tokens)
 
 
 def _recall_rows(settings: EngineSettings) -> int:
@@ -460,7 +458,7 @@ def _cameras_within(settings: EngineSettings, row_bytes: int) -> int:
     """How many cameras there is memory for. Raises: StreamingError: for none."""
     if not settings.max_memory_bytes:
         return settings.max_cameras
-    asks = _recall_rows(settings) + settings.max_question_tokens + settings.max_answer_tokens
+    asks = in_pages(_recall_rows(settings) + settings.max_question_tokens + settings.max_answer_tokens)
     besides = (settings.max_asks * asks + settings.spare_slabs * _slab_rows(settings)) * row_bytes
     slab_bytes = _slab_rows(settings) * row_bytes
     cameras = min(settings.max_cameras, (settings.max_memory_bytes - besides) // slab_bytes)

@@ -58,3 +58,8 @@ def _with_lse() -> Any:
     from torch.nn.attention.varlen import AuxRequest  # noqa: PLC0415  # not in every torch
 
     return AuxRequest(lse=True)
+
+
+def in_pages(rows: int) -> int:
+    """So many rows of a slab, and those that fill its last page; a slab below one page stays as it is."""
+    return rows if rows < PAGE_ROWS else -(-rows // PAGE_ROWS) * PAGE_ROWS

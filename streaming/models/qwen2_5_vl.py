@@ -164,12 +164,16 @@ class Qwen25VL:
             work.append(replace(portion, rows=portion.rows.reshape(len(order), -1)[order].ravel()))
             orders.append(order + sum(len(each) for each in orders))
             cuts += (cuts[-1] + merge**2 * np.cumsum(np.unique(chosen, return_counts=True)[1])).tolist()
-            places.append(self._indices((grid.hw,))["position_ids"][torch.from_numpy(portion.rows).to(self._device)])
+            places.append(
+                self._indices((grid.hw,))["position_ids"][
+                    torch.from_numpy(portion.rows).to(self._device, non_blocking=True)
+                ]
+            )
         total = one_sequence(cuts[-1])
         batch = kernel.portions(canvases[0].pool, work, device=self._device)
         return {
             "position_ids": torch.cat(places),
-            "window_index": torch.from_numpy(np.concatenate(orders)).to(self._device),
+            "window_index": torch.from_numpy(np.concatenate(orders)).to(self._device, non_blocking=True),
             "cu_seqlens": total,
             "cu_window_seqlens": total,
             "segments": Portions(batch, self._layers, kernel=kernel, windows=cuts),

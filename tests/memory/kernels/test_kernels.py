@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memory.kernels import Case, choose
 from memory.kernels.base import Kernel, Work
+from memory.kernels.flash import PAGE_ROWS, in_pages
 from memory.kernels.flash_cpu import FlashCpu
 from memory.kernels.reference import Reference
 from memory.kernels.trial import disagreement
@@ -194,3 +195,11 @@ def test_a_gpu_takes_varlen_for_every_published_shape(case: Case, dtype: torch.d
         pytest.skip("needs a CUDA device")
     chosen = choose(torch.device("cuda"), dtype, case)
     assert chosen.kernel.name == "varlen", str(chosen)
+
+
+@given(rows=st.integers(0, 5000))
+def test_slabs_fill_their_last_page(rows: int) -> None:
+    """So that no odd budget keeps a paged kernel from reading in place; what is less than a page is no larger."""
+    filled = in_pages(rows)
+    assert filled == rows if rows < PAGE_ROWS else filled % PAGE_ROWS == 0
+    assert rows <= filled < rows + PAGE_ROWS
