@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from memory.kernels import Case, Chosen, Kernel, choose
 from memory.kernels.base import Batch
+from memory.kernels.products import PLAIN, Products
 from memory.types import KVShape
 
 from .base import Chunk, Parts
@@ -18,7 +19,7 @@ from .packed import DECODER, VISION
 from .ragged import Ragged
 
 
-def attention_of(parts: Parts, kv: KVShape) -> Chosen:
+def attention_of(parts: Parts, kv: KVShape, products: Products = PLAIN) -> Chosen:
     """Choose the kernel for this model and make its attention go through it; mutates the model's configuration."""
     config = parts.model.config
     case = Case(
@@ -27,7 +28,7 @@ def attention_of(parts: Parts, kv: KVShape) -> Chosen:
         head_dim=kv.head_dim,
         segment_dim=int(config.vision_config.hidden_size // config.vision_config.num_heads),
     )
-    chosen = choose(parts.device, kv.dtype, case)
+    chosen = choose(parts.device, kv.dtype, case, products=products)
     parts.model.set_attn_implementation({"text_config": DECODER, "vision_config": VISION})
     return chosen
 

@@ -56,7 +56,7 @@ class Qwen25VL:
         self.vision = parts.vision
         self.kv = kv_shape(parts)
         self.products = measured(shapes_of(model))
-        self.attention = attention_of(parts, self.kv)
+        self.attention = attention_of(parts, self.kv, self.products)
         self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(parts.tokenizer, video=VIDEO_PAD, wrap=("", ""), eos=eos_ids(model, parts.tokenizer))
         rotary = model.model.language_model.rotary_emb

@@ -55,7 +55,7 @@ class Qwen3VL:
         self.vision = parts.vision
         self.kv = kv_shape(parts)
         self.products = measured(shapes_of(model))
-        self.attention = attention_of(parts, self.kv)
+        self.attention = attention_of(parts, self.kv, self.products)
         self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(
             parts.tokenizer, video=VIDEO_PAD, wrap=(VISION_START, VISION_END), eos=eos_ids(model, parts.tokenizer)
