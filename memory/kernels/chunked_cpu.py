@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memory.pool import SlabPool
 from memory.types import Pair
@@ -22,13 +22,14 @@ from memory.types import Pair
 from .base import Batch, Portion, Work
 from .flash_cpu import FlashCpu, FlashCpuBatch, joined
 from .portions import ReferencePortions
-from .products import PLAIN, Products
+from .products import PLAIN, Products, rounded
 
 LOG2_E: Final = math.log2(math.e)
 MOST_SCORES: Final = 1 << 20  # of a stretch: 4 MiB
 MOST_QUERIES: Final = 512
 LEAST_QUERIES: Final = 12  # of a kv head, from which on this is worth its calls
 LEAST_PRODUCTS: Final = 2_000_000  # queries x keys x head_dim, likewise
+STEP: Final = 64  # queries and keys of a memory, whose number changes with every frame
 SAFE: Final = 60.0  # scores within ± so much, in base 2, need not be shifted before the exponential
 
 
@@ -58,7 +59,7 @@ class ChunkedCpu(FlashCpu):
         out = torch.empty(query.shape, dtype=query.dtype)
         for start, stop in spans:
             q, k, v = (each[None, :, start:stop] for each in (query, keys, values))
-            out[:, start:stop] = self._either(q, k, v, 0.0, is_causal=False, scale=scale)[0][0]
+            out[:, start:stop] = self._either(q, k, v, 0.0, is_causal=False, scale=scale, step=1)[0][0]
         return out
 
     def portions(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> Batch:
@@ -68,14 +69,22 @@ class ChunkedCpu(FlashCpu):
         return self._everything or (queries >= LEAST_QUERIES and queries * rows * dim >= LEAST_PRODUCTS)
 
     def _either(
-        self, query: Tensor, keys: Tensor, values: Tensor, dropout: float, *, is_causal: bool, scale: float
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        dropout: float,
+        *,
+        is_causal: bool,
+        scale: float,
+        step: int = STEP,
     ) -> tuple[Tensor, Tensor]:
-        """As torch's operator for CPUs, [1, heads, n, head_dim]."""
+        """As torch's operator for CPUs, [1, heads, n, head_dim]. step: 1 where sizes hardly change."""
         n, rows = query.shape[2], keys.shape[2]
         if is_causal or not self._worth(n, rows, query.shape[3]):
             return self._small(query, keys, values, dropout, is_causal=is_causal, scale=scale)
         with self._products.large():
-            out, weight = attention(query[0], keys[0], values[0], scale=scale)
+            out, weight = attention(query[0], keys[0], values[0], scale=scale, step=step)
         return out[None], weight[None]
 
 
@@ -94,36 +103,46 @@ class ChunkedCpuBatch(FlashCpuBatch):
         return super()._one(at, query, parts, group=group, scale=scale)
 
 
-def attention(query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> tuple[Tensor, Tensor]:
+def attention(query: Tensor, keys: Tensor, values: Tensor, *, scale: float, step: int = 1) -> tuple[Tensor, Tensor]:
     """
     Softmax attention of every query over all keys: float32 output [heads, n, head_dim], log-sum-exp [heads, n].
 
     Args:
         query: [heads, n, head_dim]. keys, values: [heads, rows, head_dim], rows > 0.
+        step: products have multiples of so many queries and keys.
     """
     heads, n, dim = query.shape
     rows = keys.shape[1]
-    query = query * (scale * LOG2_E)  # in base 2
-    out, weight = query.new_empty(heads, n, dim), query.new_empty(heads, n)
-    stretches = -(-n // max(1, min(MOST_QUERIES, MOST_SCORES // rows)))
-    longest = -(-n // stretches)
-    scores = query.new_empty(longest, rows)
-    shift = not bool((query.norm(dim=2).amax(1) * keys.norm(dim=2).amax(1)).amax() <= SAFE)  # true for nan
+    wide, long = rounded(rows, step), rounded(n, step)
+    if wide != rows:
+        keys, values = (nn.functional.pad(each, (0, 0, 0, wide - rows)) for each in (keys, values))
+    q = query.new_zeros(heads, long, dim)
+    torch.mul(query, scale * LOG2_E, out=q[:, :n])  # in base 2
+    out, weight = query.new_empty(heads, long, dim), query.new_empty(heads, long)
+    stretch = rounded(-(-long // -(-long // max(1, min(MOST_QUERIES, MOST_SCORES // wide)))), step)
+    scores = query.new_empty(stretch, wide)
+    shift = not bool((q.norm(dim=2).amax(1) * keys.norm(dim=2).amax(1)).amax() <= SAFE)  # true for nan
     for head in range(heads):
-        q, k, v = query[head], keys[head].contiguous(), values[head].contiguous()
-        for start in range(0, n, longest):
-            part = slice(start, min(start + longest, n))
-            weight[head, part] = _stretch(q[part], k, v, scores[: part.stop - start], out[head, part], shift=shift)
-    return out, weight.div_(LOG2_E)
+        k, v = keys[head].contiguous(), values[head].contiguous()
+        for start in range(0, long, stretch):
+            part = slice(start, min(start + stretch, long))
+            here = scores[: part.stop - start]
+            weight[head, part] = _stretch(q[head, part], k, v, here, out[head, part], rows=rows, shift=shift)
+    return out[:, :n], weight[:, :n].div_(LOG2_E)
 
 
-def _stretch(query: Tensor, keys: Tensor, values: Tensor, scores: Tensor, out: Tensor, *, shift: bool) -> Tensor:
-    """Attention of some queries [n, head_dim] of one head, into `out`; the log-sum-exp [n], in base 2."""
+def _stretch(
+    query: Tensor, keys: Tensor, values: Tensor, scores: Tensor, out: Tensor, *, rows: int, shift: bool
+) -> Tensor:
+    """Attention of some queries [m, head_dim] of one head, into `out`; the log-sum-exp [m], in base 2."""
     torch.mm(query, keys.T, out=scores)
-    top = scores.amax(dim=1, keepdim=True) if shift else None
+    top = scores[:, :rows].amax(dim=1, keepdim=True) if shift else None
     if top is not None:
         scores.sub_(top)
-    total = scores.exp2_().sum(dim=1, keepdim=True)
+    scores.exp2_()
+    if rows < scores.shape[1]:
+        scores[:, rows:] = 0.0
+    total = scores.sum(dim=1, keepdim=True)
     torch.mm(scores, values, out=out)
     out.div_(total)
     weight = total.log2_()

@@ -21,7 +21,7 @@ HELD: Final = 1024  # rows that rules look at
 BLOCKS: Final = (12,) * 8
 PATCHES: Final = 768  # of a picture
 PICTURE_HEADS: Final = 4
-TIMES: Final = 5
+TIMES: Final = 9
 SEED: Final = 3
 
 

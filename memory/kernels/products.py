@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 MATMUL: Final = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # a module replaced by an object of it
-ROWS: Final = (64, 32, 16, 8)  # tried in this order, until oneDNN is not faster
+ROWS: Final = (256, 64, 32, 16, 8)  # tried in this order, until oneDNN is not faster
+FINE, COARSE, FEW = 16, 64, 256  # steps of the number of rows, up to FEW and above
 WIDEST: Final = 1024  # matrices are tried up to so many rows and columns: no more is to be learnt
 SHAPES: Final = 6  # the most frequent ones
 TIMES: Final = 5
@@ -54,9 +55,25 @@ class Products:
         """Inside, products of so many rows run as chosen; for the whole process, so one thread at a time."""
         return _Leading(on=self.rows is not None and rows >= self.rows)
 
+    def padded(self, rows: int) -> int:
+        """
+        How many rows to multiply instead of so many, where their number changes from one forward to the next.
+
+        oneDNN makes new code for every number of rows, half a millisecond for every shape of a layer, and keeps the
+        last thousand of them.
+        """
+        if self.rows is None or rows < self.rows:
+            return rows
+        return rounded(rows, FINE if rows <= FEW else COARSE)
+
     def large(self) -> AbstractContextManager[None]:
         """Inside, products run as chosen for large ones."""
         return _Leading(on=self.rows is not None)
+
+
+def rounded(number: int, step: int) -> int:
+    """Up to a multiple of `step`."""
+    return -(-number // step) * step
 
 
 def plainly() -> AbstractContextManager[None]:

@@ -114,15 +114,15 @@ class Qwen3VL:
         return embeds
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
-        with self.products.over(sum(len(chunk) for chunk in chunks)):
-            return run(
-                self._parts,
-                chunks,
-                kernel=self.attention.kernel,
-                forward=self.decoder.forward,
-                words=words,
-                features=_deepstack(chunks),
-            )
+        return run(
+            self._parts,
+            chunks,
+            kernel=self.attention.kernel,
+            forward=self.decoder.forward,
+            products=self.products,
+            words=words,
+            features=_deepstack(chunks),
+        )
 
     def following(self, batch: Batch, tokens: Tensor, pos: Tensor) -> Tensor:
         return following(self._parts, batch, tokens, pos, forward=self.decoder.forward)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -31,16 +33,17 @@ def book(
     n=st.integers(1, 70),
     rows=st.integers(1, 90),
     most=st.integers(1, 2000),
+    step=st.sampled_from([1, 16, 64]),
     size=st.sampled_from([0.1, 1.0, 30.0]),
     seed=st.integers(0, 999),
 )
-def test_stretches_equal_the_book(heads: int, n: int, rows: int, most: int, size: float, seed: int) -> None:
+def test_stretches_equal_the_book(heads: int, n: int, rows: int, most: int, step: int, size: float, seed: int) -> None:
     """In one stretch or many, shifted or not: output to 1e-5 of the values, the log-sum-exp to 1e-6 of the scores."""
     random = torch.Generator().manual_seed(seed)
     q, k, v = (torch.randn(heads, count, 16, generator=random) * size for count in (n, rows, rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked_cpu, "MOST_SCORES", most)
-        out, weight = attention(q, k, v, scale=0.25)
+        out, weight = attention(q, k, v, scale=0.25, step=step)
     want, want_weight = book(q, k, v, 0.25)
     scores = max(1.0, float((q.norm(dim=2).amax() * k.norm(dim=2).amax()) * 0.25))
     assert (out - want).abs().max() <= 1e-5 * size * max(1.0, scores / 30)
@@ -51,9 +54,11 @@ def test_scores_that_would_overflow_are_shifted() -> None:
     """2^200 is no float32."""
     q = torch.full((1, 30, 16), 8.0)
     k = torch.cat([torch.full((1, 20, 16), 8.0), torch.full((1, 20, 16), -8.0)], dim=1)
-    out, weight = attention(q, k, k, scale=0.25)
-    assert torch.equal(out, torch.full((1, 30, 16), 8.0))
-    assert torch.allclose(weight, torch.full((1, 30), 256.0 + torch.tensor(20.0).log().item()))
+    for step in (1, 64):
+        for sign in (1.0, -1.0):  # the largest is far above and far below what padding scores
+            out, weight = attention(q, *((k, k) if sign > 0 else (-k[:, :20], k[:, :20])), scale=0.25, step=step)
+            assert torch.equal(out, torch.full((1, 30, 16), 8.0))
+            assert torch.allclose(weight, torch.full((1, 30), sign * 256.0 + math.log(20.0)))
 
 
 def test_what_is_not_a_number_stays_so() -> None:

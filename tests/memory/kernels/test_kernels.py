@@ -111,7 +111,11 @@ def test_segments_see_themselves_alone(lengths: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("gain", "says"),
-    [((1.5, 1.2), "chunked-cpu (in chunks on cpu, 1.5 "), ((1.5, 1.0), "flash-cpu (flash on cpu, ")],
+    [
+        ((1.5, 1.2), "chunked-cpu (in chunks on cpu, 1.5 "),
+        ((1.5, 0.9), "flash-cpu (flash on cpu, "),
+        ((1.05, 1.05), "flash-cpu (flash"),
+    ],
 )
 def test_a_cpu_runs_what_was_faster_on_it_and_says_so(
     monkeypatch: pytest.MonkeyPatch, gain: tuple[float, float], says: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from memory.kernels import products
@@ -22,7 +24,7 @@ def timed(faster_from: int) -> object:
     return times_s
 
 
-@pytest.mark.parametrize(("faster_from", "rows"), [(8, 8), (16, 16), (64, 64), (65, None)])
+@pytest.mark.parametrize(("faster_from", "rows"), [(8, 8), (16, 16), (64, 64), (256, 256), (257, None)])
 def test_it_is_taken_from_as_many_rows_on_as_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, faster_from: int, rows: int | None
 ) -> None:
@@ -77,6 +79,14 @@ def test_the_switch_holds_inside_alone() -> None:
     with pytest.raises(KeyError):
         inside()
     assert MATMUL.fp32_precision == before
+
+
+@given(st.integers(1, 5000))
+def test_numbers_of_rows_become_few(rows: int) -> None:
+    """Up by less than a quarter from 64 rows on; where torch's own way runs they stay as they are."""
+    assert Products(64, "").padded(rows) == rows or 64 < rows <= Products(64, "").padded(rows) < rows * 1.25
+    assert PLAIN.padded(rows) == rows
+    assert len({Products(64, "").padded(each) for each in range(64, 1025)}) == 1 + 12 + 12
 
 
 def test_only_float32_layers_on_the_cpu_count() -> None:
