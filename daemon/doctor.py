@@ -220,6 +220,8 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
         f"{name} on {where}, loaded in {took_s:.1f} s, attention {loaded.attention}, decoder {loaded.decoder}, "
         f"decode: {decoding}"
     )
+    if where == "cpu":
+        detail += f", products {loaded.products}"
     remark = models.remark(name)
     return Finding("model", True, f"{detail}: {remark}" if remark else detail)
 

@@ -112,6 +112,7 @@ async def run_worker(
             )
             if remark := models.remark(settings.model):
                 log.warning("model.limited", model=settings.model, remark=remark)
+            log.info("model.computes", attention=str(model.attention), products=str(model.products))
             engine = await loop.run_in_executor(executor, lambda: Engine(model, settings=settings.engine))
             log.info(
                 "engine.ready",

@@ -114,6 +114,7 @@ def run(options: Options, say: Say) -> Report:
             "attention": model.attention.kernel.name,
             "decoder": model.decoder.forward.name,
             "decode": str(decoding),
+            "products": model.products.name,
             "side_px": side_px,
             "pictures": PICTURES,
             "patches": patches,

@@ -86,6 +86,7 @@ def run(options: Options, say: Say) -> Report:
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
             "decoder": model.decoder.forward.name,
+            "products": model.products.name,
             "clips": "real" if options.clips else "generated",
             "clip_names": [clip.name for clip in clips],
             "fps": FPS,

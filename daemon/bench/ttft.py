@@ -115,6 +115,7 @@ def run(options: Options, say: Say) -> Report:
             "dtype": str(model.kv.dtype).removeprefix("torch."),
             "attention": model.attention.kernel.name,
             "decoder": model.decoder.forward.name,
+            "products": model.products.name,
             "clip": clip.name,
             "fps": FPS,
             "side_px": side_px,

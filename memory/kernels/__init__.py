@@ -12,14 +12,18 @@ from dataclasses import dataclass
 import torch
 
 from .base import Kernel
+from .chunked_cpu import ChunkedCpu
+from .contest import gain
 from .flash import Op
 from .flash_cpu import FlashCpu
+from .products import PLAIN, Products
 from .reference import Reference
 from .trial import Case, allowed, disagreement
 from .varlen import Varlen, can_page, torch_op
 
 __all__ = ["Case", "Chosen", "Kernel", "allowed", "choose"]
 
+WORTH = 1.1  # what a kernel must be faster by on the whole, and slower on nothing, to replace a simpler one
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -34,17 +38,19 @@ class Chosen:
         return f"{self.kernel.name} ({self.reason})"
 
 
-def choose(device: torch.device, dtype: torch.dtype, case: Case, *, op: Op | None = None) -> Chosen:
+def choose(
+    device: torch.device, dtype: torch.dtype, case: Case, *, op: Op | None = None, products: Products = PLAIN
+) -> Chosen:
     """
     The fastest kernel that is right on this device for models of this shape.
 
-    op: tried in place of torch's varlen attention, whatever the device. Where something is tried: blocks for moments,
-    allocates a few MiB, synchronises.
+    op: tried in place of torch's varlen attention, whatever the device. products: how a CPU multiplies.
+    Where something is tried: blocks for moments, allocates a few MiB, synchronises.
     """
     plain = f"plain torch on {device.type}"
     if op is None:
         if device.type == "cpu":
-            return _on_cpu(dtype, case)
+            return _on_cpu(dtype, case, products)
         if device.type != "cuda":
             return Chosen(Reference(), plain)
         if dtype not in HALF:
@@ -68,12 +74,29 @@ def choose(device: torch.device, dtype: torch.dtype, case: Case, *, op: Op | Non
     return Chosen(Reference(), f"{plain}; varlen failed its trial: {found}")
 
 
-def _on_cpu(dtype: torch.dtype, case: Case) -> Chosen:
+def _on_cpu(dtype: torch.dtype, case: Case, products: Products) -> Chosen:
+    cpu = torch.device("cpu")
     try:
-        kernel = FlashCpu()
-        off = disagreement(kernel, case, device=torch.device("cpu"), dtype=dtype)
+        flash = FlashCpu()
+        off = disagreement(flash, case, device=cpu, dtype=dtype)
+        # all of the trial's small works in chunks; what is taken leaves such to flash
+        chunked_off = (
+            disagreement(ChunkedCpu(products, everything=True), case, device=cpu, dtype=dtype)
+            if dtype is torch.float32
+            else float("nan")
+        )
     except (AttributeError, RuntimeError, TypeError, NotImplementedError) as error:  # an operator of torch's inside
         return Chosen(Reference(), f"plain torch on cpu; {str(error).strip().splitlines()[0]}")
-    if off <= allowed(dtype):
-        return Chosen(kernel, f"flash on cpu, {off:.0e} off the reference on trial")
-    return Chosen(Reference(), f"plain torch on cpu; flash is {off:.0e} off it")
+    if not off <= allowed(dtype):
+        return Chosen(Reference(), f"plain torch on cpu; flash is {off:.0e} off it")
+    says = f"flash on cpu, {off:.0e} off the reference on trial"
+    if dtype is torch.float32 and not chunked_off <= allowed(dtype):
+        return Chosen(flash, f"{says}; chunks are {chunked_off:.0e} off it")
+    if dtype is torch.float32:
+        chunked = ChunkedCpu(products)
+        rules, picture = gain(chunked, flash, case)
+        times = f"{rules:.1f} times flash's speed on rules, {picture:.1f} on a picture"
+        if min(rules, picture) >= 1.0 and rules * picture >= WORTH**2:
+            return Chosen(chunked, f"in chunks on cpu, {times}, {chunked_off:.0e} off the reference on trial")
+        says += f"; chunks have {times}"
+    return Chosen(flash, says)

@@ -19,6 +19,7 @@ from torch import Tensor
 from memory.types import Pair
 
 from .base import Work
+from .products import plainly
 from .reference import Reference, attend, block_causal, spread
 
 Flash = Callable[..., tuple[Tensor, Tensor]]  # output and log-sum-exp
@@ -48,6 +49,10 @@ class FlashCpuBatch:
         self._biases: dict[int, Tensor | None] = {}
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
+        with plainly():
+            return self._attend(layer, query, keys, values, scale)
+
+    def _attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         group = query.shape[0] // keys.shape[0]
         split = (torch.split(each, self._lengths, dim=1) for each in (query, keys, values))
         out = []

@@ -22,9 +22,12 @@ from .flash import ALL, PAGE_ROWS, Op
 
 
 class ReferencePortions:
-    """One picture after the other, without copying what is held. A Batch."""
+    """One picture after the other, without copying what is held. A Batch. flash: computes, where not torch's SDPA."""
 
-    def __init__(self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device) -> None:
+    def __init__(
+        self, pool: SlabPool, work: Sequence[Portion], *, device: torch.device, flash: Op | None = None
+    ) -> None:
+        self._flash = flash
         self._pool = pool
         self._work = work
         self._lengths = [len(each.rows) for each in work]
@@ -37,9 +40,11 @@ class ReferencePortions:
             held_k, held_v = self._pool.layer(work.slab, layer, work.total)
             held_k.index_copy_(1, rows, k)
             held_v.index_copy_(1, rows, v)
-            out.append(
-                torch.nn.functional.scaled_dot_product_attention(q[None], held_k[None], held_v[None], scale=scale)[0]
-            )
+            all_three = q[None], held_k[None], held_v[None]
+            if self._flash is not None:
+                out.append(self._flash(*all_three, 0.0, is_causal=False, scale=scale)[0][0])
+            else:
+                out.append(torch.nn.functional.scaled_dot_product_attention(*all_three, scale=scale)[0])
         return torch.cat(out, dim=1)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from memory.kernels import Chosen
 from memory.kernels.base import Batch
+from memory.kernels.products import Products
 from memory.kv import Target
 from memory.rope import Rope
 from memory.types import KVShape
@@ -119,6 +120,7 @@ class VisionLanguageModel(Protocol):
 
     architecture: the transformers class of its checkpoints.
     attention: the kernel that runs, and why. decoder: likewise, what runs the layers around it.
+    products: how float32 matrices are multiplied on a CPU, and why.
     canvas: what a patch leaves in a camera's canvas: its layers are the encoder's that see whole pictures.
     rope: how keys are rotated by their ids; max_positions: the trained range of ids.
     ids_per_second: how fast ids grow where they tell the time; 0 where they count tokens and the time is text.
@@ -129,6 +131,7 @@ class VisionLanguageModel(Protocol):
     name: str
     attention: Chosen
     decoder: ChosenForward
+    products: Products
     kv: KVShape
     canvas: KVShape
     vision: VisionShape

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from memory.kernels import Case, Chosen, Kernel, choose
 from memory.kernels.base import Batch
+from memory.kernels.products import PLAIN, Products
 from memory.types import KVShape
 
 from .base import Chunk, Parts
 from .forwards import Features, Forward
 from .packed import DECODER, VISION
+from .padding import padded
 from .ragged import Ragged
 
 
-def attention_of(parts: Parts, kv: KVShape) -> Chosen:
+def attention_of(parts: Parts, kv: KVShape, products: Products = PLAIN) -> Chosen:
     """Choose the kernel for this model and make its attention go through it; mutates the model's configuration."""
     config = parts.model.config
     case = Case(
@@ -27,7 +29,7 @@ def attention_of(parts: Parts, kv: KVShape) -> Chosen:
         head_dim=kv.head_dim,
         segment_dim=int(config.vision_config.hidden_size // config.vision_config.num_heads),
     )
-    chosen = choose(parts.device, kv.dtype, case)
+    chosen = choose(parts.device, kv.dtype, case, products=products)
     parts.model.set_attn_implementation({"text_config": DECODER, "vision_config": VISION})
     return chosen
 
@@ -57,13 +59,15 @@ def run(
     *,
     kernel: Kernel,
     forward: Forward,
+    products: Products = PLAIN,
     words: Tensor | None = None,
     features: Features | None = None,
 ) -> Tensor:
     """
     One pass over all chunks; mutates their targets. Does not synchronise, where `forward` does not.
 
-    words: as in `VisionLanguageModel.forward`. features: what DeepStack adds to rows of the batch.
+    products: how it multiplies. words: as in `VisionLanguageModel.forward`. features: what DeepStack adds to rows of
+    the batch.
     Returns: float32 logits [number of read rows, k or vocabulary].
     """
     embeds = torch.cat([chunk.embeds for chunk in chunks])
@@ -74,7 +78,9 @@ def run(
         torch.from_numpy(numbers).to(embeds.device, non_blocking=True)
         for numbers in (np.concatenate([chunk.pos for chunk in chunks], axis=1), np.concatenate(read))
     )
-    return _logits(parts.model.lm_head, forward(batch, embeds, pos, rows, features=features), words)
+    behind = padded(batch, embeds, pos, rows=products.padded(len(embeds)))
+    with products.over(len(embeds)):
+        return _logits(parts.model.lm_head, forward(*behind, rows, features=features), words)
 
 
 def following(parts: Parts, batch: Batch, tokens: Tensor, pos: Tensor, *, forward: Forward) -> Tensor:

@@ -16,6 +16,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.vision_utils import get_vision_cu_seqlens, get_vision_position_ids, get_vision_window_index
 
 from memory.kernels.base import Batch, Portion
+from memory.kernels.products import measured, shapes_of
 from memory.rope import Rope
 
 from .axes import chunked
@@ -54,7 +55,8 @@ class Qwen25VL:
         self.name = parts.name
         self.vision = parts.vision
         self.kv = kv_shape(parts)
-        self.attention = attention_of(parts, self.kv)
+        self.products = measured(shapes_of(model))
+        self.attention = attention_of(parts, self.kv, self.products)
         self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(parts.tokenizer, video=VIDEO_PAD, wrap=("", ""), eos=eos_ids(model, parts.tokenizer))
         rotary = model.model.language_model.rotary_emb
@@ -80,7 +82,8 @@ class Qwen25VL:
         """One call of the vision tower; pictures do not see each other."""
         patches = torch.from_numpy(np.concatenate([grid.patches for grid in grids])).to(self._device, non_blocking=True)
         indices = self._portions(grids, canvases) if canvases else self._indices(tuple(grid.hw for grid in grids))
-        output = self._visual(patches, grid_thw=None, return_dict=True, **indices)
+        with self.products.over(len(patches)):
+            output = self._visual(patches, grid_thw=None, return_dict=True, **indices)
         embeds = output.pooler_output.split([len(grid.patches) // self.vision.merge**2 for grid in grids])
         if not canvases:
             return [Encoded(part, (), grid.hw) for part, grid in zip(embeds, grids, strict=True)]
@@ -108,7 +111,14 @@ class Qwen25VL:
         return embeds
 
     def forward(self, chunks: Sequence[Chunk], *, words: Tensor | None = None) -> Tensor:
-        return run(self._parts, chunks, kernel=self.attention.kernel, forward=self.decoder.forward, words=words)
+        return run(
+            self._parts,
+            chunks,
+            kernel=self.attention.kernel,
+            forward=self.decoder.forward,
+            products=self.products,
+            words=words,
+        )
 
     def following(self, batch: Batch, tokens: Tensor, pos: Tensor) -> Tensor:
         return following(self._parts, batch, tokens, pos, forward=self.decoder.forward)

@@ -17,6 +17,7 @@ from transformers.vision_utils import (
 )
 
 from memory.kernels.base import Batch
+from memory.kernels.products import measured, shapes_of
 from memory.rope import Rope
 
 from .axes import interleaved
@@ -53,7 +54,8 @@ class Qwen3VL:
         self.name = parts.name
         self.vision = parts.vision
         self.kv = kv_shape(parts)
-        self.attention = attention_of(parts, self.kv)
+        self.products = measured(shapes_of(model))
+        self.attention = attention_of(parts, self.kv, self.products)
         self.decoder = choose_forward(parts, self.kv, self.attention.kernel)
         self.dialogue = Dialogue(
             parts.tokenizer, video=VIDEO_PAD, wrap=(VISION_START, VISION_END), eos=eos_ids(model, parts.tokenizer)
@@ -78,7 +80,8 @@ class Qwen3VL:
         indices = self._indices(tuple(grid.hw for grid in grids))
         if canvases:
             indices = self._portions(grids, canvases, indices)
-        output = self._visual(patches, grid_thw=None, return_dict=True, **indices)
+        with self.products.over(len(patches)):
+            output = self._visual(patches, grid_thw=None, return_dict=True, **indices)
         counts = [len(grid.patches) // self.vision.merge**2 for grid in grids]
         embeds = output.pooler_output.split(counts)
         deepstack = [features.split(counts) for features in output.deepstack_features]
@@ -116,6 +119,7 @@ class Qwen3VL:
             chunks,
             kernel=self.attention.kernel,
             forward=self.decoder.forward,
+            products=self.products,
             words=words,
             features=_deepstack(chunks),
         )

@@ -113,7 +113,7 @@ def test_a_model_that_loads_tells_what_runs_it(model: str, folder: Path) -> None
     finding = doctor.model(configured(folder, model__name=model))
     assert finding.ok
     assert re.search(
-        r"attention (reference|flash-cpu) \(.* on cpu.*\), decoder lean \(.*\), decode: eager \(cpu\): random weights",
+        r"attention (reference|(flash|chunked)-cpu) \(.* on cpu.*\), decoder lean \(.*\), decode: eager \(cpu\), products .*: random weights",
         finding.detail,
     )
 

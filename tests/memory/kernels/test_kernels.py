@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from memory.kernels import Case, choose
 from memory.kernels.base import Kernel, Work
+from memory.kernels.chunked_cpu import ChunkedCpu, attention
+from memory.kernels.contest import gain
 from memory.kernels.flash import PAGE_ROWS, in_pages
 from memory.kernels.flash_cpu import FlashCpu
 from memory.kernels.reference import Reference
@@ -44,7 +46,10 @@ def test_varlen_equals_the_reference(case: Case, paged: bool) -> None:
     assert disagreement(kernel, case, device=CPU, dtype=torch.float32) <= 1e-5
 
 
-@pytest.mark.parametrize("kernel", [Reference(), FlashCpu(), Varlen(plain_varlen), Varlen(plain_varlen, paged=False)])
+@pytest.mark.parametrize(
+    "kernel",
+    [Reference(), FlashCpu(), ChunkedCpu(everything=True), Varlen(plain_varlen), Varlen(plain_varlen, paged=False)],
+)
 @settings(deadline=None)  # a busy machine is no fault of the kernel
 @given(
     held=st.integers(0, 40),
@@ -100,15 +105,43 @@ def test_segments_see_themselves_alone(lengths: list[int]) -> None:
         for a, b in itertools.pairwise(cuts)
         if b > a
     ]
-    kernels: list[Kernel] = [Reference(), Varlen(plain_varlen)]
+    kernels: list[Kernel] = [Reference(), ChunkedCpu(everything=True), Varlen(plain_varlen)]
     for kernel in kernels:
         assert torch.allclose(kernel.segments(q, k, v, cuts, scale=0.3), torch.cat(alone, dim=1), atol=1e-6)
 
 
-def test_a_cpu_runs_what_was_tried_on_it_and_says_so() -> None:
-    chosen = choose(CPU, torch.float32, CASES[0])
-    assert isinstance(chosen.kernel, FlashCpu)
-    assert str(chosen).startswith("flash-cpu (flash on cpu, ")
+@pytest.mark.parametrize(
+    ("gain", "says"),
+    [
+        ((1.5, 1.2), "chunked-cpu (in chunks on cpu, 1.5 "),
+        ((1.5, 0.9), "flash-cpu (flash on cpu, "),
+        ((1.05, 1.05), "flash-cpu (flash"),
+    ],
+)
+def test_a_cpu_runs_what_was_faster_on_it_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, gain: tuple[float, float], says: str
+) -> None:
+    """Chunks are taken where they win on rules and on a picture, and only in float32."""
+    monkeypatch.setattr("memory.kernels.gain", lambda *_: gain)
+    assert str(choose(CPU, torch.float32, CASES[0])).startswith(says)
+    assert choose(CPU, torch.bfloat16, CASES[0]).kernel.name == "flash-cpu"
+
+
+def test_a_kernel_in_chunks_that_is_wrong_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it is."""
+
+    def wrong(*args: Any, **options: Any) -> Any:
+        out, weight = attention(*args, **options)
+        return out, weight + 1e-3
+
+    monkeypatch.setattr("memory.kernels.gain", lambda *_: (9.0, 9.0))
+    monkeypatch.setattr("memory.kernels.chunked_cpu.attention", wrong)
+    assert choose(CPU, torch.float32, CASES[0]).kernel.name == "flash-cpu"
+
+
+def test_a_contest_tells_how_much_faster() -> None:
+    """It runs, and nothing is infinitely faster."""
+    assert all(0 < each < 100 for each in gain(ChunkedCpu(), FlashCpu(), CASES[0]))
 
 
 def test_a_kernel_that_passes_its_trial_is_taken() -> None:
