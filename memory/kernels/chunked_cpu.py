@@ -20,13 +20,13 @@ from memory.pool import SlabPool
 from memory.types import Pair
 
 from .base import Batch, Portion, Work
-from .flash_cpu import FlashCpu, FlashCpuBatch, joined
+from .blocks import among
+from .flash_cpu import FlashCpu, FlashCpuBatch
 from .portions import ReferencePortions
 from .products import PLAIN, Products, rounded
 
 LOG2_E: Final = math.log2(math.e)
 MOST_SCORES: Final = 1 << 20  # of a stretch: 4 MiB
-MOST_QUERIES: Final = 512
 LEAST_QUERIES: Final = 12  # of a kv head, from which on this is worth its calls
 LEAST_PRODUCTS: Final = 2_000_000  # queries x keys x head_dim, likewise
 STEP: Final = 64  # queries and keys of a memory, whose number changes with every frame
@@ -50,7 +50,9 @@ class ChunkedCpu(FlashCpu):
         self._everything = everything
 
     def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> ChunkedCpuBatch:  # type: ignore[override]  # a Batch, too
-        return ChunkedCpuBatch(work, flash=self._flash, worth=self._worth, device=device, dtype=dtype)
+        return ChunkedCpuBatch(
+            work, flash=self._flash, among=self._side_by_side, worth=self._worth, device=device, dtype=dtype
+        )
 
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
         spans = [(start, stop) for start, stop in itertools.pairwise(cuts) if stop > start]
@@ -67,6 +69,12 @@ class ChunkedCpu(FlashCpu):
 
     def _worth(self, queries: int, rows: int, dim: int) -> bool:
         return self._everything or (queries >= LEAST_QUERIES and queries * rows * dim >= LEAST_PRODUCTS)
+
+    def _side_by_side(
+        self, query: Tensor, keys: Tensor, values: Tensor, blocks: tuple[int, ...], scale: float
+    ) -> tuple[Tensor, Tensor]:
+        with self._products.large():
+            return among(query, keys, values, blocks, scale)
 
     def _either(
         self,
@@ -99,7 +107,7 @@ class ChunkedCpuBatch(FlashCpuBatch):
     def _one(self, at: int, query: Tensor, parts: Sequence[Pair], *, group: int, scale: float) -> Tensor:
         n, rows = query.shape[1], parts[0][0].shape[1]
         if self._worth(group * n, rows - n, query.shape[2]):
-            return joined(query, parts, (n,), flash=self._flash, scale=scale)
+            return self._joined(query, parts, (n,), scale)
         return super()._one(at, query, parts, group=group, scale=scale)
 
 
@@ -119,7 +127,7 @@ def attention(query: Tensor, keys: Tensor, values: Tensor, *, scale: float, step
     q = query.new_zeros(heads, long, dim)
     torch.mul(query, scale * LOG2_E, out=q[:, :n])  # in base 2
     out, weight = query.new_empty(heads, long, dim), query.new_empty(heads, long)
-    stretch = rounded(-(-long // -(-long // max(1, min(MOST_QUERIES, MOST_SCORES // wide)))), step)
+    stretch = rounded(-(-long // -(-long // max(1, MOST_SCORES // wide))), step)
     scores = query.new_empty(stretch, wide)
     shift = not bool((q.norm(dim=2).amax(1) * keys.norm(dim=2).amax(1)).amax() <= SAFE)  # true for nan
     for head in range(heads):

@@ -23,6 +23,7 @@ from .products import plainly
 from .reference import Reference, attend, block_causal, spread
 
 Flash = Callable[..., tuple[Tensor, Tensor]]  # output and log-sum-exp
+Among = Callable[[Tensor, Tensor, Tensor, tuple[int, ...], float], tuple[Tensor, Tensor]]  # likewise, see `blocks`
 
 
 class FlashCpu(Reference):
@@ -41,7 +42,16 @@ class FlashCpu(Reference):
 class FlashCpuBatch:
     """Each work against its own target, one after the other. A Batch."""
 
-    def __init__(self, work: Sequence[Work], *, flash: Flash, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        work: Sequence[Work],
+        *,
+        flash: Flash,
+        device: torch.device,
+        dtype: torch.dtype,
+        among: Among | None = None,
+    ) -> None:
+        self._among = among
         self._work = work
         self._flash = flash
         self._device, self._dtype = device, dtype
@@ -61,32 +71,43 @@ class FlashCpuBatch:
             if work.shared:  # to the blocks, the shared tokens are held rows like all others
                 rest = len(work) - work.shared
                 out.append(self._one(at, q[:, : work.shared], _without(parts, rest), group=group, scale=scale))
-                out.append(joined(q[:, work.shared :], parts, work.blocks, flash=self._flash, scale=scale))
+                out.append(self._joined(q[:, work.shared :], parts, work.blocks, scale))
             elif len(work.blocks) == 1:
                 out.append(self._one(at, q, parts, group=group, scale=scale))
             else:
-                out.append(joined(q, parts, work.blocks, flash=self._flash, scale=scale))
+                out.append(self._joined(q, parts, work.blocks, scale))
         return torch.cat(out, dim=1)
 
     def _one(self, at: int, query: Tensor, parts: Sequence[Pair], *, group: int, scale: float) -> Tensor:
         """One block of [heads, n, head_dim], the last n rows of the parts."""
         n = query.shape[1]
         if len(parts) > 1:
-            return joined(query, parts, (n,), flash=self._flash, scale=scale)
+            return self._joined(query, parts, (n,), scale)
         if at not in self._biases:  # in the first layer
             mask = block_causal((n,), device=self._device, dtype=self._dtype)
             self._biases[at] = spread(mask, rows=parts[0][0].shape[1], group=group)
         return attend(query, parts, self._biases[at], scale=scale)
 
+    def _joined(self, query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], scale: float) -> Tensor:
+        return joined(query, parts, blocks, flash=self._flash, among=self._among, scale=scale)
 
-def joined(query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], *, flash: Flash, scale: float) -> Tensor:
+
+def joined(
+    query: Tensor,
+    parts: Sequence[Pair],
+    blocks: Sequence[int],
+    *,
+    flash: Flash,
+    scale: float,
+    among: Among | None = None,
+) -> Tensor:
     """
     Softmax attention of n = sum(blocks) new tokens over all rows before them and, inside their block, causally.
 
     Args:
         query: [heads, n, head_dim]; neighbouring heads share a kv head.
         parts: keys and values [kv_heads, rows, head_dim]; the last n rows of the last part are the new tokens' own.
-        flash: torch's operator for CPUs.
+        flash: torch's operator for CPUs. among: computes several blocks among themselves, where not flash.
     Returns: [heads, n, head_dim].
     """
     heads, n, dim = query.shape
@@ -95,7 +116,8 @@ def joined(query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], *, flash
     *before, (keys, values) = parts
     if n > 1:  # a single token sees all there is
         before.append((keys[:, :-n], values[:, :-n]))
-        out, weight = _among(query, keys[:, -n:], values[:, -n:], tuple(blocks), flash, scale)
+        own = query, keys[:, -n:], values[:, -n:], tuple(blocks)
+        out, weight = among(*own, scale) if among and len(blocks) > 1 else _among(*own, flash, scale)
     else:
         out, weight = _over(packed, (keys, values), flash, scale, like=query)
     for part in before:
@@ -127,7 +149,7 @@ def _among(
         k, v = (each.repeat_interleave(group, 0)[None] for each in (keys, values))
         out, weight = flash(query[None], k, v, 0.0, is_causal=True, scale=scale)
         return out[0], weight[0]
-    padded, real = _padding(blocks)
+    padded, real = padding(blocks)
     q, k, v = (
         each.index_select(1, padded).reshape(each.shape[0], len(blocks), -1, dim).transpose(0, 1)
         for each in (query, keys, values)
@@ -147,7 +169,7 @@ def _join(one: Tensor, one_weight: Tensor, two: Tensor, two_weight: Tensor) -> t
 
 
 @lru_cache(maxsize=256)
-def _padding(blocks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def padding(blocks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Which tokens fill blocks of the longest one's length, [count * longest], and where each is found again, [n]."""
     lengths = np.array(blocks, np.int64)
     longest = int(lengths.max())
