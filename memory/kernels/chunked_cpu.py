@@ -27,7 +27,7 @@ from .products import PLAIN, Products, rounded
 
 LOG2_E: Final = math.log2(math.e)
 MOST_SCORES: Final = 1 << 20  # of a stretch: 4 MiB
-LEAST_QUERIES: Final = 12  # of a kv head, from which on this is worth its calls
+LEAST_QUERIES: Final = 192  # of a kv head, from which on this is worth its calls, its look at all keys and their copy
 LEAST_PRODUCTS: Final = 2_000_000  # queries x keys x head_dim, likewise
 STEP: Final = 64  # queries and keys of a memory, whose number changes with every frame
 SAFE: Final = 60.0  # scores within ± so much, in base 2, need not be shifted before the exponential
