@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memory.kernels.base import Batch
 
-from .packed import PackedCache
+from .packed import PackedCache, cache_argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class StockForward:
 
     def __init__(self, language_model: Any) -> None:
         self._model = language_model
+        self._cache_argument = cache_argument(language_model)
 
     def __call__(
         self, batch: Batch, embeds: Tensor, pos: Tensor, read: Tensor, *, features: Features | None = None
@@ -80,7 +81,6 @@ class StockForward:
                 "deepstack_visual_embeds": list(features.layers),
             }
         cache = PackedCache(batch)
-        hidden: Tensor = self._model(
-            inputs_embeds=embeds[None], position_ids=pos[:, None], past_key_values=cache, packed=cache, **extra
-        ).last_hidden_state
+        extra |= {self._cache_argument: cache, "packed": cache}
+        hidden: Tensor = self._model(inputs_embeds=embeds[None], position_ids=pos[:, None], **extra).last_hidden_state
         return hidden[0, read]

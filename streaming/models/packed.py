@@ -8,6 +8,7 @@ attends over everything they hold, VISION's stays inside each picture or window.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -129,6 +130,11 @@ def one_sequence(total: int) -> Tensor:
     With it they call the attention once, on everything; Segments does the cutting.
     """
     return torch.tensor([0, total], dtype=torch.int32)
+
+
+def cache_argument(model: nn.Module) -> str:
+    """The keyword under which a transformers model takes its cache: `cache` since 5.24, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _scale(module: nn.Module, scaling: float | None) -> float:

@@ -14,6 +14,7 @@ from memory.types import Compaction
 from streaming.engine import Engine, EngineSettings
 from streaming.models import VisionLanguageModel
 from streaming.models.base import Layout
+from streaming.models.packed import cache_argument
 from streaming.models.patches import normalise, patchify
 from streaming.types import Ask, CameraSettings, Check, Image, StepPlan
 
@@ -226,7 +227,7 @@ def test_a_compaction_is_stock_attention_over_the_surviving_rows(
         stock.model.language_model(
             inputs_embeds=inputs[:, :cut],
             position_ids=pos[:, :, :cut],
-            past_key_values=cache,
+            **{cache_argument(stock.model.language_model): cache},
             visual_pos_masks=is_video[:, :cut],
             deepstack_visual_embeds=[features[:seen] for features in deepstack],
         )
@@ -235,7 +236,7 @@ def test_a_compaction_is_stock_attention_over_the_surviving_rows(
         hidden = stock.model.language_model(
             inputs_embeds=inputs[:, cut:],
             position_ids=pos[:, :, cut:],
-            past_key_values=cache,
+            **{cache_argument(stock.model.language_model): cache},
             visual_pos_masks=is_video[:, cut:],
             deepstack_visual_embeds=[features[seen:] for features in deepstack],
         ).last_hidden_state
