@@ -261,7 +261,11 @@ def stored(engine: Engine, camera: str) -> Tensor:
 
 
 def test_another_cameras_portion_changes_nothing(make: Make) -> None:
-    """Beside a camera that is encoded in portions, one is seen as if it were alone."""
+    """
+    Beside a camera that is encoded in portions, one is seen as if it were alone, but for how larger products round.
+
+    Attending over the other's slab would move a row by 5.6e-5.
+    """
     reuse = Reuse(ring=1, refresh=0.0, most=1.0)
     together, one = make({"yard": "pixel+none", "dock": "pixel+none"}, canvas_bytes=1 << 20, reuse=reuse)
     alone, other = make({"dock": "pixel+none"}, canvas_bytes=1 << 20, reuse=reuse)
@@ -270,7 +274,7 @@ def test_another_cameras_portion_changes_nothing(make: Make) -> None:
         portion, _ = together.step(StepPlan(frames=(frame("yard", i, image), frame("dock", i, shown)))).frames
         assert portion.tokens_encoded == (9 if i else 15)
         alone.step(StepPlan(frames=(frame("dock", i, shown),)))
-    assert torch.allclose(stored(together, "dock"), stored(alone, "dock"), rtol=0, atol=2e-6)
+    assert torch.allclose(stored(together, "dock"), stored(alone, "dock"), rtol=0, atol=1e-5)
     assert (one.encodes, other.encodes) == (4, 4)
 
 
