@@ -199,6 +199,7 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
         errors = importlib.import_module("streaming.errors")
         engines = importlib.import_module("streaming.engine")
         wiring = importlib.import_module("daemon.wiring.worker")
+        archives = importlib.import_module("memory.archive")
     except (ImportError, OSError) as error:
         return Finding("model", False, f"the engine does not load: {first_line(error)}", "make setup")
     started = time.perf_counter()
@@ -207,9 +208,10 @@ def model(config: Config, progress: Progress | None = None) -> Finding:
     try:
         loaded = models.load(name, device=where, dtype=dtype, cache_dir=config.data_dir / "models", progress=progress)
         took_s = time.perf_counter() - started
-        one = dataclasses.replace(
-            wiring.worker_settings(config).engine, max_cameras=1, spare_slabs=0, archive_bytes=0, canvas_bytes=0
-        )
+        wanted = wiring.worker_settings(config).engine
+        # with room for what an archive would give back, since that decides how questions are decoded
+        archive_bytes = min(wanted.archive_bytes, archives.span_bytes(loaded.kv))
+        one = dataclasses.replace(wanted, max_cameras=1, spare_slabs=0, archive_bytes=archive_bytes, canvas_bytes=0)
         decoding = engines.Engine(loaded, settings=one).decoding
     except OSError as error:
         advice = f"make {config.data_dir} writable, or choose another with --data-dir"

@@ -51,6 +51,11 @@ class Recalled:
     spans: tuple[Span, ...]
 
 
+def span_bytes(shape: KVShape, span_rows: int = SPAN_ROWS) -> int:
+    """What a span takes of an archive: its rows and, for the search, the mean of its keys. The smallest archive."""
+    return span_rows * shape.row_bytes + shape.row_bytes // 2
+
+
 class Archive:
     """
     The host memory of all cameras, at most `budget_bytes`. Allocates it at once, page-locked where a GPU reads it.
@@ -60,8 +65,7 @@ class Archive:
 
     def __init__(self, shape: KVShape, *, budget_bytes: int, rope: Rope, span_rows: int = SPAN_ROWS) -> None:
         host = replace(shape, device=torch.device("cpu"))
-        mean_bytes = shape.row_bytes // 2  # of keys alone
-        self.span_bytes = span_rows * shape.row_bytes + mean_bytes
+        self.span_bytes = span_bytes(shape, span_rows)
         blocks = budget_bytes // self.span_bytes
         if blocks < 1:
             raise ValueError(f"{budget_bytes} bytes of archive do not hold one span of {self.span_bytes} bytes")

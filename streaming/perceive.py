@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from memory.errors import PoolExhausted
 from memory.types import Kind, TokenMeta
 
+from .drop.base import Grid
 from .glance import glance
 from .models.base import Chunk, Encoded, Layout, VisionLanguageModel
 from .models.canvas import Canvas
@@ -122,6 +123,7 @@ class Perception:
     def _look(self, view: View, frame: Frame) -> _Seen | None:
         """The frame with its temporal neighbours, or None while those are awaited. Raises: ValueError."""
         hw = grid(frame.image, self._shape)
+        self._refuse_too_large(view, frame, hw)
         group = (*view.waiting, frame)
         if len(group) * self._repeat < self._shape.temporal:
             view.waiting.append(frame)
@@ -133,6 +135,17 @@ class Perception:
             view.origin_ns = group[0].pts_ns
         pictures = [] if view.drop.pixels is None else [one.image for one in group]
         return _Seen(view, group, at_ns, Look(view, hw, glance(pictures, hw), frame.pts_ns))
+
+    def _refuse_too_large(self, view: View, frame: Frame, hw: Grid) -> None:
+        """A narrow picture, rounded up to one cell, has more cells than its area allows. Raises: ValueError."""
+        needed = hw[0] * hw[1] + self._model.frame_overhead()
+        if view.kv.budget - view.kv.pinned < needed:
+            height, width = frame.image.shape[:2]
+            raise ValueError(
+                f"a picture of {width}x{height} takes up to {needed} tokens beside the prompt's {view.kv.pinned}, "
+                f"the camera's memory holds {view.kv.budget}; crop it, or raise the camera's budget_tokens to "
+                f"{needed + view.kv.pinned}"
+            )
 
     def _gate(self, seen: Sequence[_Seen], results: list[FrameResult]) -> list[tuple[_Seen, Passed]]:
         """The frames to encode; the others are done with here."""

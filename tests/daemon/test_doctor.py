@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ from daemon import doctor
 from daemon.config import Config, load
 from daemon.offline import temporary_store
 from daemon.store import LinkSettings, Store, StoreSettings, StoreUnavailable
+from daemon.wiring.worker import worker_settings
+from memory.kernels.flash import in_pages
+from streaming.engine import Engine
 
 
 @pytest.fixture
@@ -116,6 +120,26 @@ def test_a_model_that_loads_tells_what_runs_it(model: str, folder: Path) -> None
         r"attention (reference|(flash|chunked)-cpu) \(.* on cpu.*\), decoder lean \(.*\), decode: eager \(cpu\), products .*: random weights",
         finding.detail,
     )
+
+
+def test_the_model_is_tried_with_the_rows_that_a_worker_gives_its_questions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with an archive, of which it takes one span: rows decide how questions are decoded."""
+    made: list[Engine] = []
+
+    class Kept(Engine):
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            made.append(self)
+
+    monkeypatch.setattr("streaming.engine.Engine", Kept)
+    config = configured(folder, model__name="tiny-random", engine__archive_mb=64, engine__recall_tokens=100)
+    assert doctor.model(config).ok
+    wanted = worker_settings(config).engine
+    assert made[0]._answers.suffixes.rows == in_pages(100 + wanted.max_question_tokens + wanted.max_answer_tokens)
+    assert made[0]._archive is not None
+    assert made[0]._archive.pool.total == 1
 
 
 @pytest.mark.parametrize("model", ["nowhere/near", "./missing"])

@@ -289,6 +289,23 @@ def test_a_camera_that_cannot_be_opened_says_why(make: MakeEngine, settings: Cam
     assert engine._pool.used == 1
 
 
+def test_a_picture_that_its_memory_can_never_hold_is_refused_with_the_figures(make: MakeEngine) -> None:
+    """A strip has more cells than its area allows others: it fails alone, and its camera goes on."""
+    engine = make("dock", max_pixels=20 * 32**2)
+    engine.open(CameraSettings("yard", budget_tokens=engine.min_budget_tokens))
+    strip = np.random.default_rng(0).integers(0, 256, (40, 7000, 3), np.uint8)
+    before = engine.memory("yard")
+    result = engine.step(StepPlan(frames=(frame("yard", 0, strip), frame("dock", 0, strip))))
+    assert [one.camera for one in result.frames] == ["dock"]
+    ((camera, reason),) = result.failed
+    assert camera == "yard"
+    assert reason.startswith("a picture of 7000x40 takes up to ")
+    assert f"holds {engine.min_budget_tokens}; crop it, or raise the camera's budget_tokens to " in reason
+    assert engine.memory("yard") == before
+    assert show(engine, "yard", 1, yard()).frames[0].tokens_kept == 15
+    engine.check()
+
+
 def test_unknown_cameras_are_named(make: MakeEngine) -> None:
     engine = make()
     for call in (engine.close, engine.forget, engine.memory):
