@@ -25,6 +25,7 @@ from .feed import ahead
 from .labels import IGNORED
 from .loop import Pace, Running, Stage
 from .pictures import HEADS, Batch, batches, patches
+from .precision import mixed
 from .shape import CELLS, GRID, MERGE
 
 PICTURES = "pocket_pictures"
@@ -159,7 +160,7 @@ def train(
         for share in stage.steps_left(limit_s=limit_s):
             batch = next(feed)
             wanted = targets(batch).to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed(device):
                 tokens, features = eyes(batch.images)
                 loss, hits = loss_and_hits(heads(tokens), wanted)
                 for part, head in zip(features, deep, strict=True):

@@ -25,6 +25,7 @@ from streaming.pocket.questions import DESCRIBE, KINDS_OF_QUESTION, YES, Topic
 from .dropping import WAYS, drop
 from .eyes import Eyes, Heads
 from .loop import Pace, Running, Stage
+from .precision import mixed
 from .recording import Balance, Recording, record
 from .sequence import Asked, Laid, Writer, visible
 from .shape import MAX_POSITIONS
@@ -303,7 +304,7 @@ def train(
                 held.append(fresh)
         picked = [held[i] for i in random.integers(len(held), size=size)]
         lessons = [teacher.lesson(one, most_rows=_rows(share, random)) for one in picked]
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             hidden, middle = mind(lessons)
             said, hits = answers_loss(model.lm_head, hidden, lessons)
             told = standing_loss(heads, middle, lessons)

@@ -19,6 +19,7 @@ from streaming.pocket.world import World
 
 from .eyes import Eyes
 from .pictures import any_world, shot
+from .precision import mixed
 from .shape import CELLS, GRID
 
 Moment = tuple[int, Question]  # the picture's number, and what is asked behind it
@@ -62,7 +63,7 @@ def record(eyes: Eyes, random: np.random.Generator, *, seconds: float) -> Record
 def see(eyes: Eyes, images: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
     """bfloat16 [n, cells, hidden] twice: the tokens, and the first DeepStack features."""
     tokens, deep = [], []
-    with torch.autocast(next(eyes.parameters()).device.type, torch.bfloat16):
+    with mixed(next(eyes.parameters()).device):
         for at in range(0, len(images), _AT_ONCE):
             out, features = eyes(images[at : at + _AT_ONCE])
             tokens.append(out.to(torch.bfloat16))

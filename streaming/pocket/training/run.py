@@ -36,7 +36,7 @@ class Plan:
         return Plan(Pace(minutes * _EYES, 1.2e-3), Pace(minutes * (1 - _EYES), 2e-3))
 
 
-SMOKE = Plan(Pace(0, 2e-3, steps=6), Pace(0, 2e-3, steps=4), pictures=8, streams=2, questions=6, recordings=4)
+SMOKE = Plan(Pace(0, 2e-3, steps=2), Pace(0, 2e-3, steps=2), pictures=8, streams=2, questions=6, recordings=4)
 
 
 def train(

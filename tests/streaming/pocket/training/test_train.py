@@ -55,7 +55,7 @@ def test_a_stretch_ends_early_and_the_next_goes_on(tmp_path):
     train(tmp_path, smoke=True, seed=1, stretch_minutes=0.0)
     assert not (tmp_path / "mind.pt").exists()
     train(tmp_path, smoke=True, seed=1)
-    assert torch.load(tmp_path / "mind.pt", weights_only=True)["steps"] == 4
+    assert torch.load(tmp_path / "mind.pt", weights_only=True)["steps"] == 2
 
 
 def test_the_schedule_rises_then_falls_and_survives_a_restart(tmp_path):
