@@ -100,7 +100,7 @@ class Engine:
     canvas_mb: Annotated[int, Between(0)] = 0
     canvas_ring: Annotated[int, Between(0)] = 2
     canvas_refresh: Annotated[float, Between(0)] = 1.0
-    threads: Annotated[int, Between(0)] = 1
+    threads: Annotated[int, Between(0)] = 0
 
 
 @dataclass(frozen=True, slots=True)

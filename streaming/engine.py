@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
@@ -34,6 +35,7 @@ from .models.base import Chunk, VisionLanguageModel, text_ids
 from .models.canvas import Canvas
 from .perceive import Perception, shape_within
 from .settings import EngineSettings, cameras_within, recall_rows, slab_rows
+from .threads import ThreadChoice, Threaded
 from .types import CameraSettings, StepPlan, StepResult
 from .view import View
 
@@ -68,9 +70,7 @@ class Engine:
         Raises: ModelError: too little device memory. StreamingError: the bounds in bytes hold no camera or no span.
         """
         self._settings = settings = settings or EngineSettings()
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        self._model = model
+        self._model = model = _on_threads(model, settings.threads)
         self._device = model.kv.device
         self._shape = shape_within(model.vision, settings.max_pixels)
         self._rope = model.rope
@@ -368,6 +368,17 @@ def _fetch(tensors: Sequence[torch.Tensor]) -> list[float]:
         return []
     numbers: list[float] = torch.cat([tensor.double() for tensor in tensors]).tolist()
     return numbers
+
+
+def _on_threads(model: VisionLanguageModel, threads: int) -> VisionLanguageModel:
+    """The model, run on so many CPU threads; 0: on as many as make it faster, up to torch's own number."""
+    if threads:
+        torch.set_num_threads(threads)
+        return model
+    most = torch.get_num_threads()
+    if most == 1 or model.kv.device.type != "cpu":
+        return model
+    return cast("VisionLanguageModel", Threaded(model, ThreadChoice(most)))
 
 
 def _refuse_doubles(plan: StepPlan) -> None:

@@ -36,7 +36,7 @@ class EngineSettings:
         with 0 every picture is encoded whole. A camera's newest tokens, a few per cent of it, are held besides.
         reuse: what is encoded again.
     rebase_at: position id at which a memory's ids are moved down; capped at three quarters of the trained range.
-    threads: CPU threads of one operation; 0 leaves torch's own choice.
+    threads: CPU threads of one operation; 0: as many as make a pass through the model faster, up to torch's own number.
     graphs: record decoding as CUDA graphs, where a trial finds them right.
     drop_options, policy_options: options of each kind, as {"feature": {"threshold": 0.25}}.
     """

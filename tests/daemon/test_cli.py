@@ -410,6 +410,11 @@ def test_the_daemon_refuses_in_one_sentence(talk: Run, arguments: tuple[str, ...
     assert len(done.err.splitlines()) == 1
 
 
+def heeding_ctrl_c() -> None:
+    """In the child: what a shell runs in the background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_following_resumes_and_ends_with_ctrl_c(daemon: Daemon, talk: Run) -> None:
     """`events --follow --after 0` gives history and what comes, a line each; Ctrl-C ends it with status 130."""
@@ -420,6 +425,7 @@ def test_following_resumes_and_ends_with_ctrl_c(daemon: Daemon, talk: Run) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding_ctrl_c,
     )
     try:
         assert follower.stdout is not None
