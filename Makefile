@@ -5,6 +5,8 @@ PYTHON ?= python3
 # onto a machine without a GPU. With a GPU: make setup TORCH='torch>=2.11'.
 # Without one, from PyTorch's own index: make setup TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'.
 TORCH ?= torch==2.13.0
+# Tests run in so many processes, a file in one of them; each with one thread, for two cores are enough for two.
+TEST_PROCESSES ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -34,7 +36,7 @@ demo: setup
 	$(BIN)/vigild demo
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 bench: setup
 	$(BIN)/vigild bench all --short $(BENCH_ARGS)

@@ -58,7 +58,7 @@ class EngineSettings:
     canvas_bytes: int = 0
     reuse: Reuse = field(default_factory=Reuse)
     rebase_at: int = 100_000
-    threads: int = 1
+    threads: int = 0
     graphs: bool = True
     drop_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     policy_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

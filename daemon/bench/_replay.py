@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from daemon.config import Config
 from streaming.admission import CostMeter, Load
 from streaming.engine import Engine, EngineSettings
 from streaming.mailbox import Mailbox
@@ -26,7 +25,6 @@ from ._footage import Footage
 
 DEADLINE_MS: Final = 500.0
 RECHECK_S: Final = 10.0
-THREADS: Final = Config().engine.threads
 BUDGET_TOKENS: Final = 1024
 LATE: Final = 0.05  # p95 within the deadline is this share late
 RULES: Final = tuple(
@@ -166,7 +164,6 @@ class Cast:
                 spare_slabs=1,
                 max_budget_tokens=BUDGET_TOKENS,
                 max_pixels=max_pixels,
-                threads=THREADS,
             ),
         )
         self.names = [f"camera{number:03d}" for number in range(setting.cameras)]

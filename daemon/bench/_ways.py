@@ -81,7 +81,6 @@ class Way:
             drop_options=options,
             canvas_bytes=CANVAS_BYTES if self.reuse else 0,
             archive_bytes=ARCHIVE_BYTES if policies.create(self.policy).archives else 0,
-            threads=0,
         )
 
 

@@ -425,7 +425,7 @@ def test_following_resumes_and_ends_with_ctrl_c(daemon: Daemon, talk: Run) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=heeding_ctrl_c,
+        preexec_fn=heeding_ctrl_c,  # noqa: PLW1509  # it takes no lock
     )
     try:
         assert follower.stdout is not None
