@@ -223,7 +223,7 @@ class Answers:
             origin_ns=view.origin_ns,
             notes_read=notes_read,
         )
-        embeds = self._model.embed(torch.tensor(ids, device=self._device))
+        embeds = self._model.embed(torch.tensor(ids).to(self._device, non_blocking=True))
         pos = text_ids(view.kv.cursor, len(ids))
         return answer, Chunk(embeds, pos, answer.fork, blocks=(len(ids),), read=(len(ids) - 1,))
 

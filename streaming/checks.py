@@ -129,7 +129,7 @@ class Checks:
 
     def _round(self, groups: Sequence[_Group], at: int) -> Tensor:
         asked = [group.bundles[at] for group in groups]
-        ids = torch.from_numpy(np.concatenate([one.ids for one in asked])).to(self._device)
+        ids = torch.from_numpy(np.concatenate([one.ids for one in asked])).to(self._device, non_blocking=True)
         parts = torch.split(self._model.embed(ids), [len(one.ids) for one in asked])
         chunks = [_chunk(group, one, part) for group, one, part in zip(groups, asked, parts, strict=True)]
         for group, one in zip(groups, asked, strict=True):

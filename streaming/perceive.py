@@ -225,7 +225,7 @@ class Perception:
         starts = np.cumsum(sizes) - sizes
         seen = torch.cat([each.code.embeds for each in new])
         ids, kept, at = (
-            torch.from_numpy(numbers).to(seen.device)
+            torch.from_numpy(numbers).to(seen.device, non_blocking=True)
             for numbers in (
                 np.concatenate([each.layout.ids[each.rows] for each in new]),
                 np.flatnonzero(np.concatenate([each.said.mask for each in new])),
