@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from daemon.bench import form, ttft
 from daemon.bench._model import loaded
@@ -77,7 +78,14 @@ def test_the_suite_measures_and_names_its_figures(monkeypatch) -> None:
     monkeypatch.setattr(ttft, "BASELINE", 8)
     monkeypatch.setattr(ttft, "CPU_PX", 96)
     monkeypatch.setattr(ttft, "CLIP_S", 6.0)
-    report = ttft.run(Options(device="cpu", model="tiny-random", short=True), lambda _: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        report = ttft.run(Options(device="cpu", model="tiny-random", short=True), lambda _: None)
+        assert torch.get_num_threads() == 2, "suites that run next would have one thread"
+    finally:
+        torch.set_num_threads(before)
+    assert report.settings["threads"] == 1
     figures = form.as_map("ttft", report)["figures"]
     assert set(figures) >= FIGURES
     assert all(value > 0 for value in figures.values())
