@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from clients import requests as rq
 from clients.auth import Role, hash_token
-from clients.errors import Internal, Unauthorized, WireError
+from clients.errors import Busy, Internal, Unauthorized, WireError
 from clients.hub import GONE, SLOW, Ending
 from clients.rate import Bucket
 from clients.service import Service, fulfil
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 PATH = "/v1/ws"
 PROTOCOL = 1
 EMPTY_PAUSE_S = 0.05
+BUSY_PAUSE_S = 0.5
 LAST_WORD_S = 1.0  # for a last message to a peer that may not read
 MAX_REASON_BYTES = 123  # a close frame holds 125, two of them the code
 
@@ -211,12 +212,23 @@ class Connection:
             sent_bytes.inc(len(payload))
 
     async def _replay(self) -> None:
-        """Read from the store what the subscriber has not been offered yet, no faster than the client takes it."""
+        """
+        Read from the store what the subscriber has not been offered yet, no faster than the client takes it.
+
+        While the store is away or late the client waits, as those do that are live; sent away it would only come back.
+        """
         subscriber, page = self._subscriber, self._service.limits.page
+        waits = False
         while True:
             await self._until(lambda: not subscriber.live and self._outbox.events < page)
             try:
                 await self._replay_page()
+                waits = False
+            except Busy as error:
+                if not waits:
+                    log.warning("a replay after event %d waits: %s", subscriber.cursor, error.message)
+                waits = True
+                await asyncio.sleep(BUSY_PAUSE_S)
             except WireError as error:
                 return self._end(Ending(1013, f"cannot replay now: {error.message}"))
 

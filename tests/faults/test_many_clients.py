@@ -60,6 +60,7 @@ class Reader:
             with contextlib.suppress(ConnectionClosed, OSError):
                 async with self.connected() as connection:
                     await self.read(connection, last)
+                    await self.leave(connection)
 
     @contextlib.asynccontextmanager
     async def connected(self):
@@ -77,6 +78,9 @@ class Reader:
             if message["type"] not in {"hello", "result"}:
                 self.seqs.append(message["seq"])
 
+    async def leave(self, connection: ClientConnection) -> None:
+        """What was wanted has come; the connection is about to be closed."""
+
 
 class Killed(Reader):
     """A reader whose connection is cut after every few events, `RESUMES` times."""
@@ -84,11 +88,11 @@ class Killed(Reader):
     async def follow(self, last: int) -> None:
         cut_every = max(1, last // (2 * RESUMES))
         for _ in range(RESUMES):
-            async with self.connected() as connection:
-                goal = min(last, (self.seqs[-1] if self.seqs else 0) + cut_every)
-                await self.read(connection, goal)
-                connection.transport.abort()
+            await super().follow(min(last, (self.seqs[-1] if self.seqs else 0) + cut_every))
         await super().follow(last)
+
+    async def leave(self, connection: ClientConnection) -> None:
+        connection.transport.abort()
 
 
 def never_reading(port: int) -> socket.socket:

@@ -14,6 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from clients.auth import Doors
+from clients.errors import Internal
 from clients.hub import Ending
 from clients.outbox import OutboxLimits
 from clients.service import ClientLimits
@@ -593,12 +594,35 @@ async def test_a_client_that_vanishes_leaves_nothing_behind():
         assert at.service.metrics.clients.labels("vigil.v1.json")._value.get() == 0
 
 
-async def test_a_replay_that_loses_its_store_is_closed_with_1013():
+async def test_a_replay_that_loses_its_store_waits_and_goes_on(monkeypatch, caplog):
+    """Every event once and in order, on the same connection."""
     async with served(held=1000) as at, wire_client(at.url) as client:
+        read = at.backend.events_after
+
+        async def gone_behind_the_first_page(seq, limit):
+            page = await read(seq, limit)
+            at.backend.away = seq == 0
+            return page
+
+        monkeypatch.setattr(at.backend, "events_after", gone_behind_the_first_page)
         await client.request("subscribe", topics=["note"], cameras="*", after=0)
-        at.backend.away = True
+        await settled(lambda: "waits: the store is not there" in caplog.text)
+        at.backend.away = False
+        pushed = await client.until(lambda message: message.get("seq") == 1000)
+        assert [message["seq"] for message in pushed] == list(range(1, 1001))
+
+
+async def test_a_replay_that_fails_otherwise_is_closed_with_1013(monkeypatch):
+    async with served(held=10) as at, wire_client(at.url) as client:
+
+        async def broken(seq, limit):
+            raise Internal("the store answered: WRONGTYPE")
+
+        monkeypatch.setattr(at.backend, "events_after", broken)
+        await client.request("subscribe", topics=["note"], cameras="*", after=0)
         assert (await client.until(lambda message: message["type"] == "closed"))[-1]
         assert client.closed.rcvd.code == 1013
+        assert "WRONGTYPE" in client.closed.rcvd.reason
 
 
 async def test_the_end_is_announced():
