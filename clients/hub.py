@@ -1,10 +1,11 @@
 """
 One process's fan-out of events to its connections: the synchronous core, without sockets and without a store.
 
-A subscriber is *live* when it has been offered every event that the hub has seen, and *behind* when it must first read
-older ones from the store. The shell around it (protocols/websocket.py) reads pages for those that are behind and hands
-them in with `replay`; the hub pushes to those that are live. Both move the same cursor, so that the change from one to
-the other neither loses nor repeats an event.
+A subscriber is *live* when it has been offered every event that the hub has seen, and *behind* when it must first be
+given older ones. The shell around it (protocols/websocket.py) asks for pages for those that are behind: the hub gives
+the newest events from memory (`recall`), the store the older ones, which are handed in with `replay`. To those that are
+live the hub pushes. All move the same cursor, so that the change from one to the other neither loses nor repeats an
+event.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .interests import Interests
 from .messages import LOSSY, Event
 from .metrics import Metrics
 from .outbox import Outbox, OutboxLimits
+from .recent import Recent, Said
 from .wire import Codec, Outgoing
 
 log = logging.getLogger(__name__)
@@ -92,8 +94,12 @@ class Subscriber:
 
         An empty page does not make it live: the hub may have been given an event since the page was read.
         """
-        for event in events:
-            self._pass(event, Outgoing(event.as_message()))
+        self.catch_up([(event, Outgoing(event.as_message())) for event in events], head=head)
+
+    def catch_up(self, page: Sequence[Said], *, head: int) -> None:
+        """The same, of events that are shared with others."""
+        for event, message in page:
+            self._pass(event, message)
         if self.cursor >= head:
             self.live = True
 
@@ -131,7 +137,8 @@ class Hub:
     """
     The subscribers of this process, and the way of each message to those who want it.
 
-    head: the newest event seen by `publish`; events are published in order.
+    head: the newest event seen by `publish`; events are published in order. limits: of each outbox, and of the events
+    held in memory for those that catch up.
     """
 
     def __init__(self, head: int, limits: OutboxLimits, metrics: Metrics, *, max_asks: int = 4096) -> None:
@@ -139,6 +146,7 @@ class Hub:
         self.limits = limits
         self.subscribers: set[Subscriber] = set()
         self._metrics = metrics
+        self._recent = Recent(limits)
         self._askers: dict[str, Asker] = {}
         self._max_asks = max_asks
 
@@ -162,6 +170,7 @@ class Hub:
             self.head = event.seq
             self._metrics.events.labels(event.kind).inc()
             message = Outgoing(event.as_message())
+            self._recent.add(event, message)
             for subscriber in list(self.subscribers):
                 if hole and subscriber.live and subscriber.cursor < event.seq - 1:
                     subscriber.fall_behind()  # the store will tell what was in the hole, or that it was trimmed
@@ -169,8 +178,16 @@ class Hub:
             if event.kind == "answer":
                 self._answered(event)
 
+    def recall(self, subscriber: Subscriber, limit: int) -> bool:
+        """Give one that is behind the events that follow its cursor; False when they are not in memory."""
+        page = self._recent.after(subscriber.cursor, limit)
+        if page:
+            subscriber.catch_up(page, head=self.head)
+        return bool(page)
+
     def rewind(self, newest: int) -> None:
         """The store has come back older than it was: forget what it forgot."""
+        self._recent.clear()
         log.error("the store went back from event %d to %d", self.head, newest)
         self.head = newest
         for subscriber in list(self.subscribers):

@@ -213,7 +213,7 @@ class Connection:
 
     async def _replay(self) -> None:
         """
-        Read from the store what the subscriber has not been offered yet, no faster than the client takes it.
+        Give the subscriber what it has not been offered yet, no faster than the client takes it.
 
         While the store is away or late the client waits, as those do that are live; sent away it would only come back.
         """
@@ -234,6 +234,8 @@ class Connection:
 
     async def _replay_page(self) -> None:
         subscriber, backend, hub = self._subscriber, self._service.backend, self._service.hub
+        if hub.recall(subscriber, self._service.limits.page):
+            return
         cursor = subscriber.cursor
         events = await backend.events_after(cursor, self._service.limits.page)
         following = events[0].seq if events else hub.head + 1

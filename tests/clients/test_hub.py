@@ -112,6 +112,48 @@ def test_a_hole_in_the_tail_sends_everybody_to_the_store():
     assert last["seq"] == 9
 
 
+def test_who_missed_little_is_given_it_from_memory():
+    """Once encoded for all; older events are the store's."""
+    hub = a_hub(head=3, events=4)
+    hub.publish([event(n) for n in range(4, 10)])
+    away, _ = joined(hub)
+    away.subscribe(["note"], None, 5)
+    assert hub.recall(away, 3)
+    assert not away.live
+    assert hub.recall(away, 3)
+    assert away.live
+    assert seqs(away) == [6, 7, 8, 9]
+    older, _ = joined(hub)
+    older.subscribe(["note"], None, 4)
+    assert not hub.recall(older, 3)
+    assert older.cursor == 4
+
+
+def test_memory_ends_at_a_hole_and_at_a_store_that_went_back():
+    hub = a_hub(head=0)
+    hub.publish([event(1), event(2), event(5)])
+    subscriber, _ = joined(hub)
+    subscriber.subscribe(["note"], None, 1)
+    assert not hub.recall(subscriber, 10)
+    subscriber.replay([event(2)], head=hub.head)
+    assert not hub.recall(subscriber, 10)  # what was in the hole is the store's to tell
+    subscriber.trimmed(5, 1000, now_ms=5)
+    assert hub.recall(subscriber, 10)
+    hub.rewind(4)
+    hub.publish([event(5)])
+    late, _ = joined(hub)
+    late.subscribe(["note"], None, 3)
+    assert not hub.recall(late, 10)
+
+
+def test_memory_is_bounded_in_bytes():
+    hub = a_hub(head=0, event_bytes=1000)
+    hub.publish([event(n, text="x" * 300) for n in range(1, 50)])
+    assert 1 <= len(hub._recent) <= 3
+    hub.publish([event(50, text="x" * 3000)])
+    assert len(hub._recent) == 0
+
+
 def test_events_seen_before_are_passed_over():
     hub = a_hub()
     subscriber, _ = joined(hub)
@@ -224,23 +266,26 @@ def test_everybody_is_told_before_the_end():
 @given(seed=st.integers(0, 2**32), after=st.integers(0, 30), page=st.integers(1, 7))
 def test_any_interleaving_of_pages_and_pushes_gives_each_event_once_in_order(seed, after, page):
     """
-    A store that grows, a tail that lags behind it by any amount, and a replayer whose pages may be outdated when they are
-    handed in.
+    A store that grows, a tail that lags behind it by any amount, a memory of the last few events, and a replayer whose
+    pages may be outdated when they are handed in.
     """
     rng = random.Random(seed)
     stored = [event(n) for n in range(1, 31)]
-    hub = a_hub(head=rng.randint(after, 30) if after < 30 else 30)
+    hub = a_hub(head=rng.randint(after, 30) if after < 30 else 30, events=40)
+    hub._recent._limits = OutboxLimits(events=rng.randint(1, 8))
     newest = hub.head
     subscriber, endings = joined(hub)
     subscriber.subscribe(["note"], None, after)
     read: tuple[int, list[Event]] | None = None
     while newest < 30 or hub.head < 30 or not subscriber.live:
-        move = rng.choice(["grow", "tail", "read", "hand in"])
+        move = rng.choice(["grow", "tail", "recall", "read", "hand in"])
         if move == "grow":
             newest = min(30, newest + 1)
         elif move == "tail":
             upto = rng.randint(hub.head, newest)
             hub.publish(stored[hub.head : upto])
+        elif move == "recall" and not subscriber.live:
+            hub.recall(subscriber, page)
         elif move == "read" and not subscriber.live and read is None:
             read = (subscriber.cursor, stored[subscriber.cursor : newest][:page])
         elif move == "hand in" and read is not None:
