@@ -113,7 +113,7 @@ class Playback:
                     first_ns = pts if first_ns is None else first_ns
                     at_ns = base_ns + pts - first_ns
                 self._end_ns = at_ns + step_ns
-                wait_ns = self._pacer.wait_ns(at_ns, reading.clock.monotonic_ns())
+                wait_ns = self._pacer.wait_ns(at_ns, reading.clock.monotonic_ns(), step_ns=step_ns)
                 if reading.closing.wait(wait_ns / NS_PER_S):
                     return
                 yield Decoded(at_ns, frame, convert)
@@ -181,7 +181,7 @@ def _packet_ns(packet: Any) -> int | None:
 
 
 def _step_ns(source: Opened) -> int:
-    """How long a picture lasts when nothing says so: the stated rate, where it is believable, else 1/25 s."""
+    """How long a picture lasts: as the rate says, where it is believable (one in five minutes is), else 1/25 s."""
     rate = source.stream.average_rate or source.stream.guessed_rate
     fps = float(rate) if rate else 25.0
-    return round(NS_PER_S / (fps if 0.1 <= fps <= 240 else 25.0))
+    return round(NS_PER_S / (fps if 1 / 300 <= fps <= 240 else 25.0))

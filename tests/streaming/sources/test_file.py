@@ -58,16 +58,19 @@ def test_a_loop_goes_on_over_the_seam(media):
 
 
 def test_close_ends_a_wait_between_pictures(media, tmp_path):
-    """A file of one picture a minute ends at once when it is closed from another thread."""
+    """A file of one picture in half a minute waits for the next one, and ends at once when another thread closes it."""
     video(tmp_path / "slow.mp4", seconds=120, fps=1 / 30)
     source = open_source("file:slow.mp4", fps=1, limits=QUICK, media_dir=tmp_path)
     frames = source.frames()
     next(frames)
-    waiting = threading.Thread(target=lambda: list(frames))
+    further = []
+    waiting = threading.Thread(target=lambda: further.extend(frames))
     waiting.start()
+    waiting.join(0.5)
     source.close()
     waiting.join(2)
     assert not waiting.is_alive()
+    assert further == []
 
 
 def test_a_large_picture_is_scaled_while_it_is_converted(media):
