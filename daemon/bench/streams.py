@@ -25,6 +25,7 @@ from streaming.types import CameraSettings
 from ._footage import Footage, footage
 from ._model import loaded
 from ._replay import BUDGET_TOKENS, DEADLINE_MS, Cast, Played, Setting, play
+from ._rules import rules_for
 from .form import Options, Report, Row, Say
 
 SUMMARY: Final = "most cameras at 2 fps within 500 ms, batching over a loop, what 32 rules cost"
@@ -60,15 +61,16 @@ def run(options: Options, say: Say) -> Report:
     side_px = GPU_PX if device.startswith("cuda") else CPU_PX
     lengths = SHORT if options.short else LONG
     say("reading the clips")
+    asked = rules_for(options.model)
     clips = footage(options.clips, fps=FPS, seconds=lengths.clip_s, long_side_px=side_px)
     with tempfile.TemporaryDirectory(prefix="vg-") as folder:
         model = loaded(options.model, device, Path(folder), max_pixels=side_px**2)
-        speedup, rules_cost, rows = compare(model, clips, lengths, side_px, say)
+        speedup, rules_cost, rows = compare(model, clips, asked, lengths, side_px, say)
         most: dict[tuple[str, int], int] = {}
         for how, rules in wanted(short=options.short):
             carried, played = search(
                 lambda cameras, how=how, rules=rules: play(  # type: ignore[misc]
-                    Cast(model, clips, Setting(cameras, rules, DROPS[how]), max_pixels=side_px**2),
+                    Cast(model, clips, Setting(cameras, rules, DROPS[how]), max_pixels=side_px**2, rules=asked),
                     warm_s=lengths.warm_s,
                     measure_s=lengths.measure_s,
                     fps=FPS,
@@ -93,6 +95,7 @@ def run(options: Options, say: Say) -> Report:
             "side_px": side_px,
             "deadline_ms": DEADLINE_MS,
             "budget_tokens": BUDGET_TOKENS,
+            "rules": list(asked),
             "drops": DROPS,
             "threads": torch.get_num_threads(),
             **{name: getattr(lengths, name) for name in ("warm_s", "measure_s", "rounds")},
@@ -158,7 +161,12 @@ def search(
 
 
 def compare(
-    model: VisionLanguageModel, clips: Sequence[Footage], lengths: Lengths, side_px: int, say: Say
+    model: VisionLanguageModel,
+    clips: Sequence[Footage],
+    asked: Sequence[str],
+    lengths: Lengths,
+    side_px: int,
+    say: Say,
 ) -> tuple[float, float, list[Row]]:
     """
     Three ways to serve the same frames of 16 cameras, in turns so that all see the same machine.
@@ -167,7 +175,7 @@ def compare(
     in which little happens included, by their total time.
     """
     ways: Mapping[str, Cast] = {
-        name: Cast(model, clips, Setting(COMPARED, rules, max_frames=together), max_pixels=side_px**2)
+        name: Cast(model, clips, Setting(COMPARED, rules, max_frames=together), max_pixels=side_px**2, rules=asked)
         for name, rules, together in (
             ("16 in a step", 1, COMPARED),
             ("one a step", 1, 1),

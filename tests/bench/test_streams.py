@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from daemon.bench import form, streams
 from daemon.bench._footage import footage
 from daemon.bench._model import loaded
-from daemon.bench._replay import RULES, Cast, Played, Setting, play
+from daemon.bench._replay import Cast, Played, Setting, play
+from daemon.bench._rules import rules_for
 from daemon.bench.form import Options
 from daemon.bench.streams import LADDER, search
+from streaming.pocket.questions import words
 from streaming.types import StepResult
 
 PX = 64
@@ -49,8 +51,15 @@ def test_a_replaced_frame_is_late() -> None:
     assert not played(1, 501).in_time
 
 
-def test_there_are_rules_for_every_count() -> None:
-    assert len(set(RULES)) == len(RULES) == max(streams.RULES)
+@pytest.mark.parametrize("model", ["pocket", "tiny-random"])
+def test_there_are_rules_for_every_count(model: str) -> None:
+    rules = rules_for(model)
+    assert len(set(rules)) == len(rules) == max(streams.RULES)
+
+
+def test_the_rules_of_pocket_are_in_its_words() -> None:
+    """Its tokenizer is made from these, every word one token."""
+    assert set(rules_for("pocket")) <= set(words())
 
 
 @pytest.fixture(scope="module")
