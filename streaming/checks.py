@@ -1,8 +1,8 @@
 """
 Rules read as yes/no logits: all rules of a camera side by side in one forward behind its memory, never to stay.
 
-What their questions have in common from the first token on, which is what a family and the prompt put in front of every
-rule and the words with which all of them begin, is computed once; of the vocabulary only yes and no are.
+What questions have in common from the first token on, which is what a family and the prompt put in front of every rule
+and the words with which some of them begin, is computed once; of the vocabulary only yes and no are.
 
 Rules that look at a part of the picture see other rows: they run in the same forward, in bundles of their own.
 """
@@ -11,39 +11,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from memory.kv import Target
 
+from .bundles import Bundle, bundled
 from .models.base import Chunk, VisionLanguageModel
 from .types import Check, CheckResult, FrameResult, Polygon
 from .view import View
 from .zones import cells_in
 
 NEVER = (-1, 0)  # frame number and time where nothing was seen
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """
-    Questions side by side, behind any memory.
-
-    ids: int64 [n], the shared tokens and then what each question has of its own.
-    step: int64 [n], position ids counted from the memory's next one: every question goes on where the shared end.
-    read: the row of each question's last token.
-    """
-
-    ids: NDArray[np.int64] = field(repr=False)
-    step: NDArray[np.int64] = field(repr=False)
-    shared: int
-    blocks: tuple[int, ...]
-    read: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,51 +115,11 @@ class Checks:
         parts = torch.split(self._model.embed(ids), [len(one.ids) for one in asked])
         chunks = [_chunk(group, one, part) for group, one, part in zip(groups, asked, parts, strict=True)]
         for group, one in zip(groups, asked, strict=True):
-            self._places += itertools.islice(group.places, len(one.blocks))
+            places = list(itertools.islice(group.places, len(one.order)))
+            self._places += (places[number] for number in one.order)
         logits = self._model.forward(chunks, words=self._words)
         yes, no = torch.split(logits, [len(self._model.dialogue.yes), len(self._model.dialogue.no)], dim=1)
         return (yes.logsumexp(dim=-1) - no.logsumexp(dim=-1)).double().sigmoid()
-
-
-@lru_cache(maxsize=1024)  # a camera's rules are the same at every frame
-def bundled(questions: tuple[tuple[int, ...], ...], max_tokens: int) -> tuple[Bundle, ...]:
-    """
-    Questions (token ids) in as few bundles of at most `max_tokens` rows as their order allows.
-
-    None is empty or longer than that. What a bundle's questions begin with alike is there once; the last token of each
-    is always its own, for there its answer is read.
-    """
-    bundles: list[Bundle] = []
-    taken: list[tuple[int, ...]] = []
-    shared = total = 0
-    for question in questions:
-        common = min(shared, _common(taken[0], question)) if taken else len(question)
-        if taken and total + len(question) - common * len(taken) > max_tokens:
-            bundles.append(_bundle(taken, shared))
-            taken, total, common = [], 0, len(question)
-        taken.append(question)
-        total += len(question)
-        shared = common
-    return (*bundles, _bundle(taken, shared))
-
-
-def _bundle(questions: Sequence[tuple[int, ...]], shared: int) -> Bundle:
-    if len(questions) == 1:  # nobody to share with
-        shared = 0
-    lengths = [len(question) - shared for question in questions]
-    return Bundle(
-        ids=np.concatenate([questions[0][:shared], *(question[shared:] for question in questions)]).astype(np.int64),
-        step=np.concatenate([np.arange(shared), *(np.arange(shared, shared + length) for length in lengths)]),
-        shared=shared,
-        blocks=tuple(lengths),
-        read=tuple(shared + int(stop) - 1 for stop in np.cumsum(lengths)),
-    )
-
-
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many tokens both begin with, the last of either left out."""
-    most = min(len(one), len(other)) - 1
-    return next((i for i in range(most) if one[i] != other[i]), most)
 
 
 def _target(view: View, zone: Polygon | None) -> Target | None:
@@ -194,6 +136,6 @@ def _chunk(group: _Group, asked: Bundle, embeds: Tensor) -> Chunk:
         pos=np.broadcast_to(asked.step + group.cursor, (3, len(asked.ids))),
         target=group.target,
         blocks=asked.blocks,
-        shared=asked.shared,
+        after=asked.after,
         read=asked.read,
     )

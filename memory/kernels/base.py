@@ -22,17 +22,16 @@ class Work:
     """
     New tokens of one camera or question, a stretch of the packed batch.
 
-    shared: how many of the first tokens every block continues; they see all that the target holds and, causally,
-        themselves.
-    blocks: lengths of the rest; a token sees its own block, causally, the shared tokens and all that the target holds.
+    blocks, after: lengths, and which earlier block each continues (see `forest`). A token sees its own block, causally,
+        those that its block continues, and all that the target holds.
     """
 
     target: Target
     blocks: tuple[int, ...]
-    shared: int = 0
+    after: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        return self.shared + sum(self.blocks)
+        return sum(self.blocks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class ChunkedCpu(FlashCpu):
 
     def plan(self, work: Sequence[Work], *, device: torch.device, dtype: torch.dtype) -> ChunkedCpuBatch:  # type: ignore[override]  # a Batch, too
         return ChunkedCpuBatch(
-            work, flash=self._flash, among=self._side_by_side, worth=self._worth, device=device, dtype=dtype
+            work, flash=self._flash, side_by_side=self._side_by_side, worth=self._worth, device=device, dtype=dtype
         )
 
     def segments(self, query: Tensor, keys: Tensor, values: Tensor, cuts: Sequence[int], *, scale: float) -> Tensor:
@@ -70,11 +70,10 @@ class ChunkedCpu(FlashCpu):
     def _worth(self, queries: int, rows: int, dim: int) -> bool:
         return self._everything or (queries >= LEAST_QUERIES and queries * rows * dim >= LEAST_PRODUCTS)
 
-    def _side_by_side(
-        self, query: Tensor, keys: Tensor, values: Tensor, blocks: tuple[int, ...], scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def _side_by_side(self, *own: Any) -> tuple[Tensor, Tensor]:
+        """As `among`."""
         with self._products.large():
-            return among(query, keys, values, blocks, scale)
+            return among(*own)
 
     def _either(
         self,

@@ -2,28 +2,28 @@
 Attention on a CPU in parts that need no mask, joined by the log-sum-exp of their scores, which is exact.
 
 Rules side by side see many held rows and little of each other: a mask over all of it would be larger than the keys, and
-a fork's rows lie in two slabs. Here held rows are read by one flash call a part, and the blocks by one padded call. One
+a fork's rows lie in two slabs. Here held rows are read by one flash call a part, and the blocks by padded products. One
 block on one slab is left to the reference, which is as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from memory.types import Pair
 
 from .base import Work
+from .blocks import among
+from .forest import rooted
 from .products import plainly
 from .reference import Reference, attend, block_causal, spread
 
 Flash = Callable[..., tuple[Tensor, Tensor]]  # output and log-sum-exp
-Among = Callable[[Tensor, Tensor, Tensor, tuple[int, ...], float], tuple[Tensor, Tensor]]  # likewise, see `blocks`
+Among = Callable[[Tensor, Tensor, Tensor, tuple[int, ...], tuple[int, ...], float], tuple[Tensor, Tensor]]  # likewise
 
 
 class FlashCpu(Reference):
@@ -49,9 +49,10 @@ class FlashCpuBatch:
         flash: Flash,
         device: torch.device,
         dtype: torch.dtype,
-        among: Among | None = None,
+        side_by_side: Among = among,
     ) -> None:
-        self._among = among
+        """side_by_side: computes several blocks among themselves."""
+        self._side_by_side = side_by_side
         self._work = work
         self._flash = flash
         self._device, self._dtype = device, dtype
@@ -68,14 +69,15 @@ class FlashCpuBatch:
         out = []
         for at, (work, q, k, v) in enumerate(zip(self._work, *split, strict=True)):
             parts = work.target.extend(layer, k, v)
-            if work.shared:  # to the blocks, the shared tokens are held rows like all others
-                rest = len(work) - work.shared
-                out.append(self._one(at, q[:, : work.shared], _without(parts, rest), group=group, scale=scale))
-                out.append(self._joined(q[:, work.shared :], parts, work.blocks, scale))
-            elif len(work.blocks) == 1:
+            if len(work.blocks) == 1:
                 out.append(self._one(at, q, parts, group=group, scale=scale))
+            elif rooted(work.after):  # to the others, the first block's tokens are held rows like all that are held
+                first, *others = work.blocks
+                out.append(self._one(at, q[:, :first], _without(parts, sum(others)), group=group, scale=scale))
+                after = tuple(each - 1 for each in work.after[1:])
+                out.append(self._joined(q[:, first:], parts, tuple(others), scale, after))
             else:
-                out.append(self._joined(q, parts, work.blocks, scale))
+                out.append(self._joined(q, parts, work.blocks, scale, work.after))
         return torch.cat(out, dim=1)
 
     def _one(self, at: int, query: Tensor, parts: Sequence[Pair], *, group: int, scale: float) -> Tensor:
@@ -88,26 +90,35 @@ class FlashCpuBatch:
             self._biases[at] = spread(mask, rows=parts[0][0].shape[1], group=group)
         return attend(query, parts, self._biases[at], scale=scale)
 
-    def _joined(self, query: Tensor, parts: Sequence[Pair], blocks: Sequence[int], scale: float) -> Tensor:
-        return joined(query, parts, blocks, flash=self._flash, among=self._among, scale=scale)
+    def _joined(
+        self,
+        query: Tensor,
+        parts: Sequence[Pair],
+        blocks: tuple[int, ...],
+        scale: float,
+        after: tuple[int, ...] = (),
+    ) -> Tensor:
+        return joined(query, parts, blocks, after, flash=self._flash, side_by_side=self._side_by_side, scale=scale)
 
 
 def joined(
     query: Tensor,
     parts: Sequence[Pair],
-    blocks: Sequence[int],
+    blocks: tuple[int, ...],
+    after: tuple[int, ...] = (),
     *,
     flash: Flash,
     scale: float,
-    among: Among | None = None,
+    side_by_side: Among = among,
 ) -> Tensor:
     """
-    Softmax attention of n = sum(blocks) new tokens over all rows before them and, inside their block, causally.
+    Softmax attention of n = sum(blocks) new tokens over all rows before them, the blocks that theirs continue (see
+    `forest`) and, inside their block, causally.
 
     Args:
         query: [heads, n, head_dim]; neighbouring heads share a kv head.
         parts: keys and values [kv_heads, rows, head_dim]; the last n rows of the last part are the new tokens' own.
-        flash: torch's operator for CPUs. among: computes several blocks among themselves, where not flash.
+        flash: torch's operator for CPUs. side_by_side: computes several blocks among themselves.
     Returns: [heads, n, head_dim].
     """
     heads, n, dim = query.shape
@@ -116,8 +127,9 @@ def joined(
     *before, (keys, values) = parts
     if n > 1:  # a single token sees all there is
         before.append((keys[:, :-n], values[:, :-n]))
-        own = query, keys[:, -n:], values[:, -n:], tuple(blocks)
-        out, weight = among(*own, scale) if among and len(blocks) > 1 else _among(*own, flash, scale)
+        own = query, keys[:, -n:], values[:, -n:]
+        several = len(blocks) > 1
+        out, weight = side_by_side(*own, blocks, after, scale) if several else _causal(*own, flash, scale)
     else:
         out, weight = _over(packed, (keys, values), flash, scale, like=query)
     for part in before:
@@ -139,42 +151,15 @@ def _over(packed: Tensor, part: Pair, flash: Flash, scale: float, *, like: Tenso
     return out.reshape(like.shape), weight.reshape(like.shape[:2])
 
 
-def _among(
-    query: Tensor, keys: Tensor, values: Tensor, blocks: tuple[int, ...], flash: Flash, scale: float
-) -> tuple[Tensor, Tensor]:
-    """The new tokens inside their blocks, all padded to the longest: what is behind a token, it does not see."""
-    heads, n, dim = query.shape
-    group = heads // keys.shape[0]
-    if len(blocks) == 1:
-        k, v = (each.repeat_interleave(group, 0)[None] for each in (keys, values))
-        out, weight = flash(query[None], k, v, 0.0, is_causal=True, scale=scale)
-        return out[0], weight[0]
-    padded, real = padding(blocks)
-    q, k, v = (
-        each.index_select(1, padded).reshape(each.shape[0], len(blocks), -1, dim).transpose(0, 1)
-        for each in (query, keys, values)
-    )
-    out, weight = flash(
-        q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), 0.0, is_causal=True, scale=scale
-    )
-    flat = out.transpose(0, 1).reshape(heads, -1, dim), weight.transpose(0, 1).reshape(heads, -1)
-    assert len(real) == n
-    return flat[0].index_select(1, real), flat[1].index_select(1, real)
+def _causal(query: Tensor, keys: Tensor, values: Tensor, flash: Flash, scale: float) -> tuple[Tensor, Tensor]:
+    """One block among itself."""
+    group = query.shape[0] // keys.shape[0]
+    k, v = (each.repeat_interleave(group, 0)[None] for each in (keys, values))
+    out, weight = flash(query[None], k, v, 0.0, is_causal=True, scale=scale)
+    return out[0], weight[0]
 
 
 def _join(one: Tensor, one_weight: Tensor, two: Tensor, two_weight: Tensor) -> tuple[Tensor, Tensor]:
     """Two parts of one softmax: outputs [heads, n, head_dim], log-sum-exps [heads, n]."""
     share = torch.sigmoid(two_weight - one_weight)[..., None].to(one.dtype)
     return one + (two - one) * share, torch.logaddexp(one_weight, two_weight)
-
-
-@lru_cache(maxsize=256)
-def padding(blocks: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Which tokens fill blocks of the longest one's length, [count * longest], and where each is found again, [n]."""
-    lengths = np.array(blocks, np.int64)
-    longest = int(lengths.max())
-    starts = np.cumsum(lengths) - lengths
-    steps = np.arange(longest)
-    filled = np.minimum(starts[:, None] + steps, starts[:, None] + lengths[:, None] - 1)
-    real = np.flatnonzero((steps < lengths[:, None]).ravel())
-    return torch.from_numpy(filled.ravel()), torch.from_numpy(real)

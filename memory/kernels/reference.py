@@ -15,6 +15,7 @@ from memory.pool import SlabPool
 from memory.types import Pair
 
 from .base import Batch, Portion, Work
+from .forest import visible
 from .portions import ReferencePortions
 from .seats import Masked, Seats
 
@@ -57,7 +58,7 @@ class ReferenceBatch:
         self._work = work
         self._lengths = [len(each) for each in work]
         self._rows = [each.target.before + len(each) for each in work]
-        self._masks = [block_causal(each.blocks, shared=each.shared, device=device, dtype=dtype) for each in work]
+        self._masks = [block_causal(each.blocks, each.after, device=device, dtype=dtype) for each in work]
         self._biases: list[Tensor | None] | None = None
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:
@@ -74,22 +75,20 @@ class ReferenceBatch:
         return torch.cat(out, dim=1)
 
 
-def block_causal(blocks: Sequence[int], *, shared: int = 0, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+def block_causal(
+    blocks: Sequence[int], after: Sequence[int] = (), *, device: torch.device, dtype: torch.dtype
+) -> Tensor | None:
     """
-    The additive mask [n, n] among n = shared + sum(blocks) new tokens: causal inside a block, blind to other blocks.
+    The additive mask [n, n] among n = sum(blocks) new tokens: causal inside a block, blind to blocks not continued.
 
-    One block is a frame or a question; several are questions side by side, that may continue the first `shared` tokens.
-    None where there is nothing to hide (n = 1).
+    One block is a frame or a question; several are questions side by side. None where there is nothing to hide (n = 1).
     """
-    n = shared + sum(blocks)
+    n = sum(blocks)
     if n == 1:
         return None
-    if n == max(shared, *blocks):  # a single block
+    if n == max(blocks):  # a single block
         return torch.full((n, n), float("-inf"), dtype=dtype, device=device).triu_(1)
-    number = torch.repeat_interleave(torch.arange(len(blocks) + 1), torch.tensor([shared, *blocks]))
-    order = torch.arange(n)
-    visible = ((number[:, None] == number) | (number == 0)) & (order[:, None] >= order)
-    return torch.zeros(n, n, dtype=dtype).masked_fill(~visible, float("-inf")).to(device)
+    return torch.zeros(n, n, dtype=dtype).masked_fill(~visible(blocks, after), float("-inf")).to(device)
 
 
 def spread(mask: Tensor | None, *, rows: int, group: int) -> Tensor | None:

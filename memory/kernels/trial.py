@@ -75,9 +75,9 @@ def _decoder(kernel: Kernel, case: Case, *, device: torch.device, dtype: torch.d
         Work(fresh, (6,)),
         Work(memories[2].tail(), (3, 1, 4)),
         Work(asked, (1,)),
-        Work(memories[3].tail(), (2, 5, 1), shared=6),
+        Work(memories[3].tail(), (6, 2, 3, 4, 1, 5), after=(-1, 0, 1, 1, 0, 3)),
         Work(memories[2].part(np.arange(1, 120, 3)), (4, 2)),
-        Work(memories[3].part(np.arange(0, 61, 4)), (3, 2), shared=4),
+        Work(memories[3].part(np.arange(0, 61, 4)), (4, 3, 2, 1), after=(-1, 0, -1, 2)),
     ]
     outputs = [
         _layers(kernel, chosen, case, random, device=device, dtype=dtype)

@@ -25,6 +25,7 @@ from memory.pool import SlabPool
 
 from .base import Batch, Portion, Work
 from .flash import ALL, CAUSAL, PAGE_ROWS, Flash, Op, join
+from .forest import siblings
 from .portions import VarlenPortions
 from .seats import Masked, Paged, Seats
 
@@ -92,7 +93,7 @@ class _Held:
 @dataclass(frozen=True, slots=True)
 class _Shared:
     """
-    The tokens that blocks continue, as sequences of keys for the tokens of those blocks.
+    The tokens that blocks continue, as sequences of keys for the tokens of those blocks: one for each set of siblings.
 
     tokens: int64 [t], the blocks'. cu, longest: their sequences. keys: int64 [s], the shared ones; cu_k, most: theirs.
     """
@@ -113,7 +114,7 @@ class VarlenBatch:
         self._device = device
         self._total = sum(len(each) for each in work)
         starts = np.cumsum([0, *(len(each) for each in work)])
-        blocks = [block for each in work for block in (each.shared, *each.blocks) if block]
+        blocks = [block for each in work for block in each.blocks]
         self._cu = self._int32(np.cumsum([0, *blocks]))
         self._longest = max(blocks)
         self._places = self._new(work, starts)
@@ -197,20 +198,22 @@ class VarlenBatch:
         return places
 
     def _continued(self, work: Sequence[Work], starts: NDArray[np.int64]) -> _Shared | None:
-        """Which tokens see which shared ones; None where nobody shares any."""
-        sharing = [(int(start), each) for start, each in zip(starts, work, strict=False) if each.shared]
-        if not sharing:
+        """Which tokens see which ones of other blocks; None where no block continues another."""
+        found = [
+            (start + tokens, start + keys)
+            for start, each in zip(starts, work, strict=False)
+            for tokens, keys in siblings(each.blocks, each.after)
+        ]
+        if not found:
             return None
-        shared, rest = [each.shared for _, each in sharing], [sum(each.blocks) for _, each in sharing]
+        counts, seen = [len(tokens) for tokens, _ in found], [len(keys) for _, keys in found]
         return _Shared(
-            tokens=self._int64(
-                np.concatenate([np.arange(start + each.shared, start + len(each)) for start, each in sharing])
-            ),
-            cu=self._int32(np.cumsum([0, *rest])),
-            longest=max(rest),
-            keys=self._int64(np.concatenate([np.arange(start, start + each.shared) for start, each in sharing])),
-            cu_k=self._int32(np.cumsum([0, *shared])),
-            most=max(shared),
+            tokens=self._int64(np.concatenate([tokens for tokens, _ in found])),
+            cu=self._int32(np.cumsum([0, *counts])),
+            longest=max(counts),
+            keys=self._int64(np.concatenate([keys for _, keys in found])),
+            cu_k=self._int32(np.cumsum([0, *seen])),
+            most=max(seen),
         )
 
     def _sequences(

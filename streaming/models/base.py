@@ -71,9 +71,9 @@ class Chunk:
     embeds: [n, hidden].
     pos: int64 [3, n].
     target: where their keys go and what they see before themselves.
-    blocks: lengths that sum to n less `shared`; a token sees its own block, causally, the shared tokens and all of the
+    blocks: lengths that sum to n; a token sees its own block, causally, those that its block continues, and all of the
         target. Several blocks are questions side by side.
-    shared: how many of the first tokens all blocks continue; they see themselves, causally, and all of the target.
+    after: of each block the number of the earlier one that it continues, -1 for none; empty: none continues another.
     read: rows whose logits are wanted, ascending.
     visual: int64 rows that get the deepstack features.
     queries: where it is a list, the forward appends the rotated queries [heads, n, head_dim] of every layer.
@@ -83,7 +83,7 @@ class Chunk:
     pos: NDArray[np.int64] = field(repr=False)
     target: Target
     blocks: tuple[int, ...]
-    shared: int = 0
+    after: tuple[int, ...] = ()
     read: tuple[int, ...] = ()
     visual: NDArray[np.int64] | None = None
     deepstack: tuple[Tensor, ...] = field(default=(), repr=False)

@@ -21,7 +21,7 @@ class Ragged:
         self._lengths = [len(chunk) for chunk in chunks]
         self._asked = any(chunk.queries is not None for chunk in chunks)
         self._batch = kernel.plan(
-            [Work(chunk.target, chunk.blocks, chunk.shared) for chunk in chunks], device=device, dtype=dtype
+            [Work(chunk.target, chunk.blocks, chunk.after) for chunk in chunks], device=device, dtype=dtype
         )
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, *, scale: float) -> Tensor:

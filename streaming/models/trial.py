@@ -75,7 +75,7 @@ def _outcome(forward: Forward, parts: Parts, kv: KVShape, kernel: Kernel) -> lis
     chunks = [
         Chunk(embeds[0], frame, memories[0].tail(), (9,), visual=np.arange(2, 8)),
         Chunk(embeds[1], text_ids(HELD, 7), memories[1].fork(suffixes), (7,), read=(6,)),
-        Chunk(embeds[2], text_ids(HELD, 11), memories[1].tail(), (3, 4), shared=4, read=(6, 10)),
+        Chunk(embeds[2], text_ids(HELD, 11), memories[1].tail(), (4, 3, 1, 3), after=(-1, 0, 0, 2), read=(6, 10)),
         Chunk(embeds[3], text_ids(HELD, 12), memories[2].part(np.arange(0, HELD, 3)), (5, 7), read=(4, 11)),
         Chunk(embeds[4], text_ids(HELD + 40, 5), memories[2].tail(), (5,), read=(0, 4)),
     ]

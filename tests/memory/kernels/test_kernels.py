@@ -17,6 +17,7 @@ from memory.kernels.chunked_cpu import ChunkedCpu, attention
 from memory.kernels.contest import gain
 from memory.kernels.flash import PAGE_ROWS, in_pages
 from memory.kernels.flash_cpu import FlashCpu
+from memory.kernels.forest import lines
 from memory.kernels.reference import Reference
 from memory.kernels.trial import disagreement
 from memory.kernels.varlen import Varlen
@@ -24,6 +25,7 @@ from memory.kv import KV, Target
 from memory.pool import SlabPool
 from memory.types import KVShape, TokenMeta
 
+from .forests import Forest, forests
 from .plain_varlen import plain_varlen
 
 CPU = torch.device("cpu")
@@ -55,14 +57,14 @@ def test_varlen_equals_the_reference(case: Case, paged: bool) -> None:
     held=st.integers(0, 40),
     own=st.one_of(st.none(), st.integers(0, 9)),
     step=st.integers(1, 5),
-    shared=st.integers(1, 9),
-    blocks=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    forest=forests(),
     seed=st.integers(0, 99),
 )
-def test_blocks_that_share_their_beginning_equal_each_alone(
-    kernel: Kernel, held: int, own: int | None, step: int, shared: int, blocks: list[int], seed: int
+def test_blocks_that_continue_others_equal_each_line_alone(
+    kernel: Kernel, held: int, own: int | None, step: int, forest: Forest, seed: int
 ) -> None:
     """Behind a memory, a part of it, or on a fork (`own` rows in): fp32 to 1e-5 of the whole question as one block."""
+    blocks, after = forest
     shape = KVShape(layers=1, kv_heads=2, head_dim=16, dtype=torch.float32, device=CPU)
     random = torch.Generator().manual_seed(seed)
     pools = [SlabPool(shape, slabs=1, rows=256), SlabPool(shape, slabs=1, rows=256)]
@@ -75,17 +77,16 @@ def test_blocks_that_share_their_beginning_equal_each_alone(
     if own is not None:
         target = kv.fork(pools[1])
         target.commit(own)
-    n = shared + sum(blocks)
+    n = sum(blocks)
     q, k, v = (torch.randn(heads, n, 16, generator=random) for heads in (4, 2, 2))
-    together = kernel.plan([Work(target, tuple(blocks), shared)], device=CPU, dtype=torch.float32)
+    together = kernel.plan([Work(target, blocks, after)], device=CPU, dtype=torch.float32)
     got = together.attend(0, q, k, v, scale=0.3)
-    start = shared
-    for length in blocks:
-        rows = [*range(shared), *range(start, start + length)]
+    starts = [0, *itertools.accumulate(blocks)]
+    for line in [(*before, number) for number, before in enumerate(lines(blocks, after))]:
+        rows = [row for each in line for row in range(starts[each], starts[each + 1])]
         alone = Reference().plan([Work(target, (len(rows),))], device=CPU, dtype=torch.float32)
         want = alone.attend(0, q[:, rows], k[:, rows], v[:, rows], scale=0.3)
         assert (got[:, rows] - want).abs().max() <= 1e-5
-        start += length
 
 
 def test_half_precision_stays_near() -> None:

@@ -20,18 +20,32 @@ def plain(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, visible
 
 @pytest.mark.parametrize("before", [0, 9])
 @pytest.mark.parametrize("own", [0, 3])
-@pytest.mark.parametrize("shared", [0, 4])
-@pytest.mark.parametrize("blocks", [(1,), (6,), (2, 3, 1)])
-def test_attention_over_parts_equals_the_book(before: int, own: int, shared: int, blocks: tuple[int, ...]) -> None:
-    """One part or two, one block or several, with a beginning in common or without, grouped heads: fp32 to 1e-6."""
-    n, random = shared + sum(blocks), torch.Generator().manual_seed(before + own)
+@pytest.mark.parametrize(
+    ("blocks", "after", "seen"),
+    [
+        ((1,), (), ["0"]),
+        ((6,), (-1,), ["0"]),
+        ((2, 3, 1), (), ["0", "1", "2"]),
+        ((4, 2, 3, 1), (-1, 0, 0, 0), ["0", "01", "02", "03"]),
+        ((2, 1, 3, 2, 1, 2), (-1, 0, 1, 0, -1, 3), ["0", "01", "012", "03", "4", "035"]),
+    ],
+)
+def test_attention_over_parts_equals_the_book(
+    before: int, own: int, blocks: tuple[int, ...], after: tuple[int, ...], seen: list[str]
+) -> None:
+    """
+    One part or two, one block or several that continue others or none, grouped heads: fp32 to 1e-6.
+
+    seen: of each block the numbers of the blocks that its tokens see.
+    """
+    n, random = sum(blocks), torch.Generator().manual_seed(before + own)
     query = torch.randn(4, n, 16, generator=random)
     keys, values = (torch.randn(2, before + own + n, 16, generator=random) for _ in range(2))
-    block = torch.repeat_interleave(torch.arange(1 + len(blocks)), torch.tensor((shared, *blocks)))
-    among = ((block[:, None] == block) | (torch.arange(n) < shared)) & (torch.arange(n)[:, None] >= torch.arange(n))
+    owner = [number for number, length in enumerate(blocks) for _ in range(length)]
+    among = torch.tensor([[str(owner[j]) in seen[owner[i]] and j <= i for j in range(n)] for i in range(n)])
     visible = torch.cat([torch.ones(n, before + own, dtype=torch.bool), among], dim=1)
     want = plain(query, keys, values, visible)
-    bias = spread(block_causal(blocks, shared=shared, device=CPU, dtype=torch.float32), rows=before + own + n, group=2)
+    bias = spread(block_causal(blocks, after, device=CPU, dtype=torch.float32), rows=before + own + n, group=2)
     whole = attend(query, [(keys, values)], bias, scale=0.25)
     assert (whole - want).abs().max() < 1e-6
     split = [(keys[:, :before], values[:, :before]), (keys[:, before:], values[:, before:])]

@@ -38,7 +38,7 @@ ROWS = 256  # a page of the varlen kernel
 @dataclasses.dataclass(frozen=True)
 class Draw:
     """
-    One chunk: rows held before it, where it goes ("tail", "part" or "fork"), its blocks and shared tokens.
+    One chunk: rows held before it, where it goes ("tail", "part" or "fork"), its blocks and what each continues.
 
     read, visual: which rows, as bits.
     """
@@ -46,23 +46,23 @@ class Draw:
     held: int
     where: str
     blocks: tuple[int, ...]
-    shared: int
+    after: tuple[int, ...]
     read: int
     visual: int
     queries: bool
 
     def __len__(self) -> int:
-        return self.shared + sum(self.blocks)
+        return sum(self.blocks)
 
 
 @st.composite
 def draws(draw: st.DrawFn) -> Draw:
     blocks = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=4)))
     where = draw(st.sampled_from(("tail", "part", "fork")))
-    shared = draw(st.integers(0, 5)) if len(blocks) > 1 else 0
+    after = tuple(draw(st.integers(-1, number - 1)) for number in range(len(blocks)))
     bits = st.integers(0, 2**30)
     held = draw(st.integers(1 if where == "part" else 0, 20))
-    return Draw(held, where, blocks, shared, draw(bits), draw(bits), draw(st.booleans()))
+    return Draw(held, where, blocks, after, draw(bits), draw(bits), draw(st.booleans()))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def outcome(parts: Parts, forward: Forward, kernel: str, drawn: Sequence[Draw], 
                 torch.randint(0, 400, (3, n), generator=random).numpy(),
                 target,
                 one.blocks,
-                shared=one.shared,
+                after=one.after,
                 read=rows(one.read, n),
                 queries=[] if one.queries else None,
             )
@@ -154,7 +154,7 @@ def test_lean_equals_stock(
     """
     Hidden states, stored keys and values and the queries kept, fp32 to 1e-5 of the largest.
 
-    Over batches of memories, parts of them and forks, with shared beginnings, side by side blocks, DeepStack behind any
+    Over batches of memories, parts of them and forks, with blocks side by side and continued, DeepStack behind any
     number of layers, and any rows read, none too.
     """
     parts, stock, lean = both
