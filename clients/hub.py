@@ -170,11 +170,11 @@ class Hub:
             self.head = event.seq
             self._metrics.events.labels(event.kind).inc()
             message = Outgoing(event.as_message())
-            self._recent.add(event, message)
             for subscriber in list(self.subscribers):
                 if hole and subscriber.live and subscriber.cursor < event.seq - 1:
                     subscriber.fall_behind()  # the store will tell what was in the hole, or that it was trimmed
                 subscriber.offer(event, message)
+            self._recent.add(event, message)
             if event.kind == "answer":
                 self._answered(event)
 

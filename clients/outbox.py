@@ -22,7 +22,8 @@ from .wire import Codec, Outgoing
 @dataclass(frozen=True, slots=True)
 class OutboxLimits:
     """
-    events, event_bytes: durable events that may wait for a client that has caught up once.
+    events, event_bytes: durable events that may wait for a client that has caught up once; as many of the newest are
+        held for those that catch up.
     replies: results that may wait before no further request is read.
     lossy_keys: different lossy messages that may wait.
     """

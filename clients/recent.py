@@ -12,7 +12,11 @@ Said = tuple[Event, Outgoing]
 
 
 class Recent:
-    """As many of the newest events, without a hole between them, as one outbox may hold."""
+    """
+    As many of the newest events, without a hole between them, as one outbox may hold.
+
+    Bytes are counted as msgpack; an event that was sent as JSON too, and itself, take some times as many.
+    """
 
     def __init__(self, limits: OutboxLimits) -> None:
         self._limits = limits

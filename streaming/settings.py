@@ -22,7 +22,7 @@ class EngineSettings:
     spare_slabs: slabs for cameras that must compact while a question reads their rows; without one the question fails.
     max_question_tokens, max_answer_tokens: bounds of one question and its answer.
     max_note_tokens: notes before one question; they take from max_question_tokens what the question itself leaves.
-    max_check_tokens: rules of one camera evaluated side by side, in tokens; what all of them begin with counts once.
+    max_check_tokens: rules of one camera evaluated side by side, in tokens; what some of them begin with counts once.
     max_pixels: area to which a frame is scaled down, where the model does not ask for less.
     pairing: "repeat" fills a temporal patch with one frame and answers at once; "pair" waits for the next frame, which
         halves the tokens and adds one sampling period of delay.

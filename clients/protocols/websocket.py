@@ -218,16 +218,12 @@ class Connection:
         While the store is away or late the client waits, as those do that are live; sent away it would only come back.
         """
         subscriber, page = self._subscriber, self._service.limits.page
-        waits = False
         while True:
             await self._until(lambda: not subscriber.live and self._outbox.events < page)
             try:
                 await self._replay_page()
-                waits = False
             except Busy as error:
-                if not waits:
-                    log.warning("a replay after event %d waits: %s", subscriber.cursor, error.message)
-                waits = True
+                log.debug("a replay after event %d waits: %s", subscriber.cursor, error.message)
                 await asyncio.sleep(BUSY_PAUSE_S)
             except WireError as error:
                 return self._end(Ending(1013, f"cannot replay now: {error.message}"))
@@ -235,6 +231,7 @@ class Connection:
     async def _replay_page(self) -> None:
         subscriber, backend, hub = self._subscriber, self._service.backend, self._service.hub
         if hub.recall(subscriber, self._service.limits.page):
+            await asyncio.sleep(0)  # others have their turn, also where this client wants none of them
             return
         cursor = subscriber.cursor
         events = await backend.events_after(cursor, self._service.limits.page)

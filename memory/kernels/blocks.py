@@ -1,5 +1,5 @@
 """
-Questions side by side among themselves, as batched matrix products under one small mask.
+Questions side by side among themselves, as batched matrix products under small masks.
 
 A question has some ten tokens: torch's flash attention spends more on each head of each of them than on computing.
 """
@@ -12,37 +12,51 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .forest import padded
+from .forest import Padded, padded
 
 LOG2_E: Final = math.log2(math.e)
+MOST_SCORES: Final = 1 << 22  # at once: 16 MiB; what is more is computed head by head
 
 
 def among(
     query: Tensor, keys: Tensor, values: Tensor, blocks: tuple[int, ...], after: tuple[int, ...], scale: float
 ) -> tuple[Tensor, Tensor]:
     """
-    Attention of blocks to themselves and to those that they continue (see `forest`), padded to the longest.
+    Attention of blocks to themselves and to those that they continue (see `forest`).
 
     Args:
         query: [heads, n, head_dim], n = sum(blocks); neighbouring heads share a kv head.
         keys, values: [kv_heads, n, head_dim].
     Returns: output as query, log-sum-exp [heads, n] in float32, in which all is computed.
     """
-    dtype = query.dtype
-    query, keys, values = query.float(), keys.float(), values.float()
     heads, n, dim = query.shape
-    kv_heads, count = keys.shape[0], len(blocks)
+    out, weight = query.new_empty(heads, n, dim), torch.empty(heads, n)
+    kv_heads = keys.shape[0]
     group = heads // kv_heads
-    plan = padded(blocks, after)
-    q = (query * (scale * LOG2_E)).index_select(1, plan.queries).reshape(kv_heads, group, count, plan.longest, dim)
-    q = q.transpose(1, 2).reshape(kv_heads * count, group * plan.longest, dim)
-    k, v = (each.index_select(1, plan.keys).reshape(kv_heads * count, plan.most, dim) for each in (keys, values))
+    for batch in padded(blocks, after):
+        step = max(1, MOST_SCORES // (group * len(batch.queries) * batch.most))
+        for first in range(0, kv_heads, step):
+            some, theirs = slice(first, first + step), slice(group * first, group * (first + step))
+            found, found_weight = _batch(query[theirs].float(), keys[some].float(), values[some].float(), batch, scale)
+            out[theirs].index_copy_(1, batch.tokens, found.to(out.dtype))
+            weight[theirs].index_copy_(1, batch.tokens, found_weight)
+    return out, weight
+
+
+def _batch(query: Tensor, keys: Tensor, values: Tensor, batch: Padded, scale: float) -> tuple[Tensor, Tensor]:
+    """As `among`, of the tokens of one batch, in its order."""
+    heads, _, dim = query.shape
+    kv_heads, count, longest, most = keys.shape[0], len(batch.last), batch.longest, batch.most
+    group = heads // kv_heads
+    q = (query * (scale * LOG2_E)).index_select(1, batch.queries).reshape(kv_heads, group, count, longest, dim)
+    q = q.transpose(1, 2).reshape(kv_heads * count, group * longest, dim)
+    k, v = (each.index_select(1, batch.keys).reshape(kv_heads * count, most, dim) for each in (keys, values))
     scores = torch.bmm(q, k.transpose(1, 2))  # in base 2
-    scores.view(kv_heads, count, group, plan.longest, plan.most).add_(plan.mask)
+    hidden = torch.arange(most) > batch.last
+    scores.view(kv_heads, count, group, longest, most).masked_fill_(hidden[:, None], float("-inf"))
     top = scores.amax(dim=2, keepdim=True)
     total = scores.sub_(top).exp2_().sum(dim=2, keepdim=True)
     out, weight = torch.bmm(scores, v).div_(total), total.log2_().add_(top).div_(LOG2_E)
-    apart = (kv_heads, count, group, plan.longest, -1)
-    out, weight = (each.reshape(apart).transpose(1, 2).reshape(heads, len(plan.queries), -1) for each in (out, weight))
-    assert len(plan.real) == n
-    return out.index_select(1, plan.real).to(dtype), weight.index_select(1, plan.real)[..., 0]
+    apart = (kv_heads, count, group, longest, -1)
+    out, weight = (each.reshape(apart).transpose(1, 2).reshape(heads, count * longest, -1) for each in (out, weight))
+    return out.index_select(1, batch.real), weight.index_select(1, batch.real)[..., 0]

@@ -18,7 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Tokens = NDArray[np.int64]
+
 NONE: Final = -1
+SHORT: Final = 16  # tokens
 
 
 def lines(blocks: Sequence[int], after: Sequence[int]) -> list[tuple[int, ...]]:
@@ -35,7 +38,7 @@ def rooted(after: Sequence[int]) -> bool:
     return len(after) > 1 and NONE not in after[1:]
 
 
-def siblings(blocks: Sequence[int], after: Sequence[int]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def siblings(blocks: Sequence[int], after: Sequence[int]) -> Iterator[tuple[Tokens, Tokens]]:
     """What blocks of one parent have for tokens, and which tokens they see before their own; those of none left out."""
     spans, above = _spans(blocks), lines(blocks, after)
     children: dict[int, list[int]] = {}
@@ -59,45 +62,54 @@ def visible(blocks: Sequence[int], after: Sequence[int]) -> Tensor:
 @dataclass(frozen=True, slots=True)
 class Padded:
     """
-    A batch in which every block has as many queries as the longest, and as many keys as the one that sees most.
+    Blocks of about one length as a batch: for each as many queries as the longest has, as many keys as any sees.
 
-    queries: int64 [blocks * longest], tokens; a short block repeats its last one, as key too, so that no other block's
-        reach it. real: int64 [n], where each token's own query is.
-    keys: int64 [blocks * most], tokens. mask: additive [blocks, 1, longest, most].
+    What is left to fill repeats a block's own last token, so that no other block reaches it.
+
+    queries: int64 [blocks * longest], tokens. keys: int64 [blocks * most], tokens.
+    last: int64 [blocks, longest, 1], the place among its block's keys of the last one that each query sees.
+    tokens: int64 [m], what these blocks hold. real: int64 [m], where among the queries each of them is.
     """
 
     longest: int
     most: int
     queries: Tensor = field(repr=False)
-    real: Tensor = field(repr=False)
     keys: Tensor = field(repr=False)
-    mask: Tensor = field(repr=False)
+    last: Tensor = field(repr=False)
+    tokens: Tensor = field(repr=False)
+    real: Tensor = field(repr=False)
 
 
-@lru_cache(maxsize=256)
-def padded(blocks: tuple[int, ...], after: tuple[int, ...]) -> Padded:
-    """The batch of these blocks."""
-    spans = _spans(blocks)
-    seen = [
-        np.concatenate([spans[each] for each in (*line, number)]) for number, line in enumerate(lines(blocks, after))
-    ]
-    lengths, totals = np.array(blocks, np.int64), np.array([len(each) for each in seen])
-    longest, most = int(lengths.max()), int(totals.max())
-    step = np.minimum(np.arange(longest), lengths[:, None] - 1)  # [blocks, longest]
-    keys = np.stack([np.pad(each, (0, most - len(each)), mode="edge") for each in seen])
-    before = (totals - lengths)[:, None] + step
-    hidden = np.arange(most) > before[:, :, None]
-    return Padded(
-        longest,
-        most,
-        queries=torch.from_numpy((np.cumsum(lengths) - lengths)[:, None] + step).flatten(),
-        real=torch.from_numpy(np.flatnonzero(np.arange(longest) < lengths[:, None])),
-        keys=torch.from_numpy(keys).flatten(),
-        mask=torch.zeros(hidden.shape).masked_fill_(torch.from_numpy(hidden), float("-inf"))[:, None],
+@lru_cache(maxsize=64)
+def padded(blocks: tuple[int, ...], after: tuple[int, ...]) -> tuple[Padded, ...]:
+    """The blocks in batches: up to SHORT tokens, then of lengths within a factor of two."""
+    spans, above = _spans(blocks), lines(blocks, after)
+    alike: dict[int, list[int]] = {}
+    for number, length in enumerate(blocks):
+        alike.setdefault(max(SHORT - 1, length - 1).bit_length(), []).append(number)
+    return tuple(
+        _padded([spans[each] for each in some], [[spans[earlier] for earlier in above[each]] for each in some])
+        for _, some in sorted(alike.items())
     )
 
 
-def _spans(blocks: Sequence[int]) -> list[NDArray[np.int64]]:
+def _padded(own: Sequence[Tokens], continued: Sequence[Sequence[Tokens]]) -> Padded:
+    """The batch of blocks with these tokens, each with those of all that it continues."""
+    seen = [np.concatenate([*before, tokens]) for tokens, before in zip(own, continued, strict=True)]
+    lengths, totals = np.array([len(each) for each in own]), np.array([len(each) for each in seen])
+    longest, most = int(lengths.max()), int(totals.max())
+    return Padded(
+        longest,
+        most,
+        queries=torch.from_numpy(np.concatenate([np.pad(each, (0, longest - len(each)), mode="edge") for each in own])),
+        keys=torch.from_numpy(np.concatenate([np.pad(each, (0, most - len(each)), mode="edge") for each in seen])),
+        last=torch.from_numpy((totals - lengths)[:, None, None] + np.arange(longest)[:, None]),
+        tokens=torch.from_numpy(np.concatenate(own)),
+        real=torch.from_numpy(np.flatnonzero(np.arange(longest) < lengths[:, None])),
+    )
+
+
+def _spans(blocks: Sequence[int]) -> list[Tokens]:
     """The tokens of each block."""
     stops = np.cumsum(blocks)
     return [np.arange(stop - length, stop) for stop, length in zip(stops, blocks, strict=True)]

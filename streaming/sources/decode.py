@@ -76,7 +76,8 @@ def live(source: Opened, reading: Reading) -> Iterator[Picture]:
 
 class Playback:
     """
-    Plays a recording once or many times over at its own speed; media time goes on over the seam.
+    Plays a recording once or many times over at its own speed; media time goes on over the seam. Nobody waits for the
+    next picture of a time lapse: what is more than ten seconds later is shown at once.
 
     The end of a pass is where its last picture's time is over, so a loop shows every picture as long as the file says.
     """
@@ -113,7 +114,7 @@ class Playback:
                     first_ns = pts if first_ns is None else first_ns
                     at_ns = base_ns + pts - first_ns
                 self._end_ns = at_ns + step_ns
-                wait_ns = self._pacer.wait_ns(at_ns, reading.clock.monotonic_ns(), step_ns=step_ns)
+                wait_ns = self._pacer.wait_ns(at_ns, reading.clock.monotonic_ns())
                 if reading.closing.wait(wait_ns / NS_PER_S):
                     return
                 yield Decoded(at_ns, frame, convert)

@@ -145,11 +145,10 @@ class Pacer:
         self._start_ns: int | None = None  # now - pts of a picture in time
         self._last_ns = 0
 
-    def wait_ns(self, pts_ns: int, now_ns: int, *, step_ns: int = 0) -> int:
-        """How long to wait before showing this picture, 0 or more. step_ns: what lies between two of them as a rule."""
+    def wait_ns(self, pts_ns: int, now_ns: int) -> int:
+        """How long to wait before showing this picture, 0 or more."""
         start_ns = self._start_ns
-        leap_ns = max(self._leap_ns, 2 * step_ns)
-        stepped = start_ns is not None and not 0 <= pts_ns - self._last_ns <= leap_ns
+        stepped = start_ns is not None and not 0 <= pts_ns - self._last_ns <= self._leap_ns
         self._last_ns = pts_ns
         if start_ns is None or stepped or now_ns - (start_ns + pts_ns) > self._slip_ns:
             self._start_ns = now_ns - pts_ns

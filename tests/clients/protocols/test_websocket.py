@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import subprocess
 import sys
@@ -596,6 +597,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind():
 
 async def test_a_replay_that_loses_its_store_waits_and_goes_on(monkeypatch, caplog):
     """Every event once and in order, on the same connection."""
+    caplog.set_level(logging.DEBUG, "clients.protocols.websocket")
     async with served(held=1000) as at, wire_client(at.url) as client:
         read = at.backend.events_after
 
@@ -610,6 +612,21 @@ async def test_a_replay_that_loses_its_store_waits_and_goes_on(monkeypatch, capl
         at.backend.away = False
         pushed = await client.until(lambda message: message.get("seq") == 1000)
         assert [message["seq"] for message in pushed] == list(range(1, 1001))
+
+
+async def test_who_missed_little_needs_no_store(monkeypatch):
+    """The newest events come from the gateway's memory; reading them anew would cost every client a page."""
+    async with served(held=3) as at, wire_client(at.url) as client:
+        for n in range(4, 601):
+            at.hub.publish([at.backend.happen(text=str(n))])
+
+        async def unread(seq, limit):
+            raise AssertionError(f"events after {seq} were read from the store")
+
+        monkeypatch.setattr(at.backend, "events_after", unread)
+        await client.request("subscribe", topics=["note"], cameras="*", after=3)
+        pushed = await client.until(lambda message: message.get("seq") == 600)
+        assert [message["seq"] for message in pushed] == list(range(4, 601))
 
 
 async def test_a_replay_that_fails_otherwise_is_closed_with_1013(monkeypatch):

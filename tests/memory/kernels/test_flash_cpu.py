@@ -62,6 +62,20 @@ def test_the_type_is_kept(dtype: torch.dtype) -> None:
 
 
 @given(forest=forests(), seed=st.integers(0, 1000))
+def test_what_is_too_much_at_once_is_computed_head_by_head(forest: Forest, seed: int) -> None:
+    """The same to the last bits."""
+    blocks, after = forest
+    random = torch.Generator().manual_seed(seed)
+    query, keys, values = (torch.randn(heads, sum(blocks), 16, generator=random) for heads in (6, 3, 3))
+    want, want_weight = among(query, keys, values, blocks, after, 0.25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memory.kernels.blocks.MOST_SCORES", 1)
+        out, weight = among(query, keys, values, blocks, after, 0.25)
+    assert torch.allclose(out, want, atol=1e-6)
+    assert torch.allclose(weight, want_weight, atol=1e-6)
+
+
+@given(forest=forests(), seed=st.integers(0, 1000))
 def test_half_types_are_computed_in_float32(forest: Forest, seed: int) -> None:
     """Among blocks only what goes in and comes out is rounded."""
     blocks, after = forest

@@ -58,8 +58,8 @@ def test_a_loop_goes_on_over_the_seam(media):
 
 
 def test_close_ends_a_wait_between_pictures(media, tmp_path):
-    """A file of one picture in half a minute waits for the next one, and ends at once when another thread closes it."""
-    video(tmp_path / "slow.mp4", seconds=120, fps=1 / 30)
+    """A file of one picture in eight seconds waits for the next one, and ends at once when another thread closes it."""
+    video(tmp_path / "slow.mp4", seconds=32, fps=1 / 8)
     source = open_source("file:slow.mp4", fps=1, limits=QUICK, media_dir=tmp_path)
     frames = source.frames()
     next(frames)
@@ -71,6 +71,13 @@ def test_close_ends_a_wait_between_pictures(media, tmp_path):
     waiting.join(2)
     assert not waiting.is_alive()
     assert further == []
+
+
+def test_a_time_lapse_is_shown_at_once_and_is_not_truncated(media, tmp_path):
+    """A picture in half a minute: nobody waits for the next, and the last one lasts as long as the others."""
+    video(tmp_path / "lapse.mp4", seconds=120, fps=1 / 30)
+    pictures = list(play("lapse.mp4", tmp_path))
+    assert [picture.pts_ns // NS_PER_S for picture in pictures] == [0, 30, 60, 90]
 
 
 def test_a_large_picture_is_scaled_while_it_is_converted(media):

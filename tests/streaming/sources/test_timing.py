@@ -161,12 +161,6 @@ class TestPacer:
         assert pacer.wait_ns(base + leap_s * NS_PER_S, FRAME) == 0
         assert pacer.wait_ns(base + leap_s * NS_PER_S + FRAME, FRAME) == FRAME
 
-    def test_a_time_lapse_keeps_its_speed(self):
-        """What lies between two pictures as a rule is no leap, however long; an hour still is."""
-        pacer, step_ns = Pacer(), 60 * NS_PER_S
-        assert [pacer.wait_ns(index * step_ns, 0, step_ns=step_ns) for index in range(3)] == [0, step_ns, 2 * step_ns]
-        assert pacer.wait_ns(3600 * NS_PER_S, 0, step_ns=step_ns) == 0
-
 
 class TestBacklog:
     def test_decodes_all_while_in_time(self):
