@@ -29,12 +29,12 @@ from streaming.types import (
     Rule,
 )
 
-from .meter import Quantiles, Rate, Share
+from .counters import Counters
+from .meter import Share
 from .scribe import Scribe
 from .store import Draft
 
 MS = 1_000_000
-COUNTED = ("frames", "encoded", "tokens_in", "tokens_kept", "dropped", "rejected", "checks", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +111,10 @@ class Session:
         self._blind_since_ns: int | None = None
         self._blind = False
         self._told: tuple[CameraState, str | None] | None = None
-        self._changes = 0
         self._last_frame: Frame | None = None
         self._last_frame_ns: int | None = None
         self._restarted = False  # an earlier worker had this camera, and no frame was seen since
-        self._counts = dict.fromkeys(COUNTED, 0)
-        self._seen, self._encoded = Rate(), Rate()
-        self._latency_ms = Quantiles()
-        self._memory = (0, 0)
-        self._rho = 0.0
-        self._cells = 0
+        self._counters = Counters()
         self._lag_reason: str | None = None
 
     @property
@@ -133,8 +127,8 @@ class Session:
 
     @property
     def load(self) -> Load:
-        """What this camera is to the accelerator; no cells before its first frame."""
-        return Load(self.spec.fps, self._cells, self._counts["checks"] / max(1, self._counts["frames"]))
+        """What this camera is to the accelerator."""
+        return self._counters.load(self.spec.fps)
 
     @property
     def last_frame(self) -> Frame | None:
@@ -236,13 +230,14 @@ class Session:
                 looks at, the last p stands.
         Returns: durable events, and lossy messages (`trace`, `heat`).
         """
-        out = self._count(frame, result, now_ns)
+        self._counters.frame(frame, result, len(checks), now_ns)
+        self._lag.add(now_ns, good=1, bad=frame.dropped_before)
+        out = self._gap_before(frame, now_ns)
         self._last_frame, self._last_frame_ns = frame, frame.pts_ns
         # a key frame that was due says nothing about what changed
         lossy = self._watch_change(frame, result) if result.paired and not result.key else []
         if result.paired:
             self.scribe.shown(frame)
-        self._counts["checks"] += len(checks)
         checks = {rule: found for rule, found in checks.items() if self._still_asks(rule)}
         if checks and all(rule.id in checks for rule in self._enabled()):  # not where a zone saw nothing new
             self._recheck.done(frame.pts_ns)
@@ -258,7 +253,6 @@ class Session:
                     "p": p,
                     "frame_ts": frame.pts_ns // MS,
                 })  # fmt: skip
-        self._latency_ms.add((now_ns - frame.seen_ns) / MS)
         return out + self._tell(now_ns), lossy
 
     def forget_picture(self) -> None:
@@ -267,7 +261,7 @@ class Session:
 
     def on_rejected(self, reason: str, now_ns: int) -> list[Emission]:
         """The engine could not use a frame; the camera goes on with the next one."""
-        self._counts["rejected"] += 1
+        self._counters.rejected += 1
         self._reason = reason
         return self._tell(now_ns)
 
@@ -285,33 +279,15 @@ class Session:
         if written is None or not self.spec.notes:
             return []
         data, image = written
-        self._counts["notes"] += 1
+        self._counters.notes += 1
         return [self._draft("note", data | {"model": self._model}, now_ns, evidence=image)]
 
     # --- numbers
 
     def counters(self, now_ns: int) -> dict[str, Any]:
         """Everything `stats` and `camera.get` show, as plain numbers; times are Unix epoch ms."""
-        counts = self._counts
-        kept, total = counts["tokens_kept"], counts["tokens_in"]
-        p50_ms, p95_ms = self._latency_ms.at(0.5), self._latency_ms.at(0.95)
-        return {
-            "fps_seen": round(self._seen.per_s(now_ns), 2),
-            "fps_encoded": round(self._encoded.per_s(now_ns), 2),
-            "frames": counts["frames"],
-            "frames_rejected": counts["rejected"],
-            "tokens_in": total,
-            "tokens_kept": kept,
-            "drop_ratio": round(1 - kept / total, 4) if total else 0.0,
-            "rho": round(self._rho, 4),
-            "changes": self._changes,
-            "kv_tokens": self._memory[0],
-            "kv_bytes": self._memory[1],
-            "queue_drops": counts["dropped"],
-            "p50_ms": None if p50_ms is None else round(p50_ms, 1),
-            "p95_ms": None if p95_ms is None else round(p95_ms, 1),
+        return self._counters.as_map(now_ns) | {
             "rules": len(self._rules),
-            "notes": counts["notes"],
             "last_frame_ts": None if self._last_frame_ns is None else self._last_frame_ns // MS,
         }
 
@@ -325,19 +301,8 @@ class Session:
         state, asked = self._rules.get(rule_id), self._asked.get(rule_id)
         return state is not None and asked is not None and state.rule.enabled and state.rule.asks_like(asked)
 
-    def _count(self, frame: Frame, result: FrameResult, now_ns: int) -> list[Emission]:
-        counts = self._counts
-        counts["frames"] += 1
-        counts["dropped"] += frame.dropped_before
-        counts["tokens_in"] += result.tokens_in
-        counts["tokens_kept"] += result.tokens_kept
-        self._seen.add(now_ns)
-        if result.encoded:
-            counts["encoded"] += 1
-            self._encoded.add(now_ns)
-        self._cells = result.hw[0] * result.hw[1] or self._cells
-        self._memory = (result.memory_tokens, result.memory_bytes)
-        self._lag.add(now_ns, good=1, bad=frame.dropped_before)
+    def _gap_before(self, frame: Frame, now_ns: int) -> list[Emission]:
+        """The hole between this frame and the one before, where it is one."""
         restarted, self._restarted = self._restarted, False
         periods_s = 2 / self.spec.fps
         shortest_s = periods_s if restarted else max(periods_s, self._settings.gap_s)
@@ -351,8 +316,7 @@ class Session:
 
     def _watch_change(self, frame: Frame, result: FrameResult) -> list[dict[str, Any]]:
         signal = self._trigger.observe(result.tokens_kept, result.tokens_in, frame.pts_ns)
-        self._rho = signal.rho
-        self._changes += signal.change
+        self._counters.signal(signal)
         self.scribe.heard(signal)
         heat = {"topic": "heat", "camera": self.spec.id, "frame_ts": frame.pts_ns // MS}
         return [heat | {"hw": list(result.hw), "kept": result.kept}]
