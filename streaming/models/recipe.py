@@ -30,16 +30,17 @@ SPECIAL = (
 VOCABULARY = 640
 SPACE = "\u0120"  # how a byte-level tokenizer writes the blank in front of a word
 
-CHAT_TEMPLATE = (
-    "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message.role + '\n' }}"
+CONTENT = (  # of a message, in a chat template
     "{%- if message.content is string %}{{- message.content }}"
     "{%- else %}{%- for part in message.content %}"
     "{%- if part.type == 'image' %}{{- '<|vision_start|><|image_pad|><|vision_end|>' }}"
     "{%- elif part.type == 'video' %}{{- '<|vision_start|><|video_pad|><|vision_end|>' }}"
     "{%- elif 'text' in part %}{{- part.text }}{%- endif %}"
     "{%- endfor %}{%- endif %}"
-    "{{- '<|im_end|>\n' }}"
+)
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{{- '<|im_start|>' + message.role + '\n' }}" + CONTENT + "{{- '<|im_end|>\n' }}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )

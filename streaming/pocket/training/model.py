@@ -12,11 +12,20 @@ from transformers import GenerationConfig, Qwen2Tokenizer, Qwen3VLForConditional
 
 from streaming.models.checkpoint import no_bars
 from streaming.models.dialogue import CHECK, SYSTEM
-from streaming.models.recipe import SPECIAL, small_tokenizer, write_preprocessor
+from streaming.models.recipe import CONTENT, SPECIAL, small_tokenizer, write_preprocessor
 from streaming.pocket.questions import words
 
 from .shape import PATCH_PX, PIXELS, config
 
+# A question's end is where its answer begins: what stands between them is thought anew for every rule at every frame.
+CHAT_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{%- if message.role != 'assistant' %}{{- '<|im_start|>' + message.role + '\n' }}{%- endif %}"
+    + CONTENT
+    + "{{- '<|im_end|>' }}"
+    "{%- if message.role != 'user' %}{{- '\n' }}{%- endif %}"
+    "{%- endfor %}"
+)
 _VOCABULARY = 1024
 _WEIGHTS = "model.safetensors"
 
@@ -25,7 +34,9 @@ def tokenizer() -> Qwen2Tokenizer:
     """Every word that the pocket world knows is one token; anything else is spelt in bytes."""
     lines = [SYSTEM, CHECK, *words(), "<0.0 seconds>", "system\nuser\nassistant\n"]
     spaced = [f" {line}" for line in lines]
-    return small_tokenizer([*lines, *spaced] * 3, size=_VOCABULARY)
+    made = small_tokenizer([*lines, *spaced] * 3, size=_VOCABULARY)
+    made.chat_template = CHAT_TEMPLATE
+    return made
 
 
 def untrained(words_of: Qwen2Tokenizer, *, seed: int) -> Qwen3VLForConditionalGeneration:
