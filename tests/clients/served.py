@@ -111,3 +111,15 @@ async def said(connection: ClientConnection, message: Any) -> dict[str, Any]:
     """What comes back for a JSON message, or for the payload itself."""
     await connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
     return await received(connection)
+
+
+async def seqs(client, count):
+    """The seqs of the next `count` durable events."""
+    return [(await asyncio.wait_for(client.pushed.get(), WITHIN_S))["seq"] for _ in range(count)]
+
+
+async def settled(condition) -> None:
+    """Return when the condition holds; it is looked at whenever the loop has had a turn."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.01)
