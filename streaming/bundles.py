@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-NOWHERE: Final = -1
+from memory.kernels.forest import NONE
+
 Question = tuple[int, ...]  # token ids
 
 
@@ -69,7 +69,7 @@ class _Tree:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._root = _Node(NOWHERE)
+        self._root = _Node(NONE)
         self._questions = 0
 
     def cost(self, question: Question) -> int:
@@ -96,7 +96,7 @@ class _Tree:
         blocks: list[int] = []
         after: list[int] = []
         ends: list[tuple[int, int]] = []  # row, question
-        waiting = [(way, NOWHERE, 0) for way in reversed(self._root.ways)]
+        waiting = [(way, NONE, 0) for way in reversed(self._root.ways)]
         while waiting:
             first, parent, depth = waiting.pop()
             stretch = list(_stretch(first))

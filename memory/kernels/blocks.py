@@ -7,14 +7,19 @@ A question has some ten tokens: torch's flash attention spends more on each head
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .forest import Padded, padded
+from .forest import Tokens, lines, spans
 
 LOG2_E: Final = math.log2(math.e)
+SHORT: Final = 16  # tokens
 MOST_SCORES: Final = 1 << 22  # at once: 16 MiB; what is more is computed head by head
 
 
@@ -60,3 +65,53 @@ def _batch(query: Tensor, keys: Tensor, values: Tensor, batch: Padded, scale: fl
     apart = (kv_heads, count, group, longest, -1)
     out, weight = (each.reshape(apart).transpose(1, 2).reshape(heads, count * longest, -1) for each in (out, weight))
     return out.index_select(1, batch.real), weight.index_select(1, batch.real)[..., 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """
+    Blocks of about one length as a batch: for each as many queries as the longest has, as many keys as any sees.
+
+    What is left to fill repeats a block's own last token, so that no other block reaches it.
+
+    queries: int64 [blocks * longest], tokens. keys: int64 [blocks * most], tokens.
+    last: int64 [blocks, longest, 1], the place among its block's keys of the last one that each query sees.
+    tokens: int64 [m], what these blocks hold. real: int64 [m], where among the queries each of them is.
+    """
+
+    longest: int
+    most: int
+    queries: Tensor = field(repr=False)
+    keys: Tensor = field(repr=False)
+    last: Tensor = field(repr=False)
+    tokens: Tensor = field(repr=False)
+    real: Tensor = field(repr=False)
+
+
+@lru_cache(maxsize=64)
+def padded(blocks: tuple[int, ...], after: tuple[int, ...]) -> tuple[Padded, ...]:
+    """The blocks in batches: up to SHORT tokens, then of lengths within a factor of two."""
+    own, above = spans(blocks), lines(blocks, after)
+    alike: dict[int, list[int]] = {}
+    for number, length in enumerate(blocks):
+        alike.setdefault(max(SHORT - 1, length - 1).bit_length(), []).append(number)
+    return tuple(
+        _padded([own[each] for each in some], [[own[earlier] for earlier in above[each]] for each in some])
+        for _, some in sorted(alike.items())
+    )
+
+
+def _padded(own: Sequence[Tokens], continued: Sequence[Sequence[Tokens]]) -> Padded:
+    """The batch of blocks with these tokens, each with those of all that it continues."""
+    seen = [np.concatenate([*before, tokens]) for tokens, before in zip(own, continued, strict=True)]
+    lengths, totals = np.array([len(each) for each in own]), np.array([len(each) for each in seen])
+    longest, most = int(lengths.max()), int(totals.max())
+    return Padded(
+        longest,
+        most,
+        queries=torch.from_numpy(np.concatenate([np.pad(each, (0, longest - len(each)), mode="edge") for each in own])),
+        keys=torch.from_numpy(np.concatenate([np.pad(each, (0, most - len(each)), mode="edge") for each in seen])),
+        last=torch.from_numpy((totals - lengths)[:, None, None] + np.arange(longest)[:, None]),
+        tokens=torch.from_numpy(np.concatenate(own)),
+        real=torch.from_numpy(np.flatnonzero(np.arange(longest) < lengths[:, None])),
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from clients.auth import Doors, Role, hash_token
 from clients.hub import Hub
@@ -122,4 +123,13 @@ async def settled(condition) -> None:
     """Return when the condition holds; it is looked at whenever the loop has had a turn."""
     async with asyncio.timeout(WITHIN_S):
         while not condition():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
+
+
+async def close_code(connection) -> int:
+    """Read to the end; the code it was closed with."""
+    async with asyncio.timeout(WITHIN_S):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.recv()
+    return connection.close_code

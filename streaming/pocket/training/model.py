@@ -70,6 +70,7 @@ def save(model: Any, words_of: Qwen2Tokenizer, folder: Path) -> None:
     write_preprocessor(folder, patch_px=PATCH_PX, pixels=PIXELS, temporal=1)
     small = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(folder / _WEIGHTS).items()}
     save_file(small, folder / _WEIGHTS, metadata={"format": "pt"})
+    (folder / _WEIGHTS).chmod(0o644)  # as its neighbours: safetensors lets nobody else read it
     path = folder / "config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
     written["dtype"] = "float32"

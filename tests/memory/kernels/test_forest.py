@@ -1,4 +1,4 @@
-"""Who sees whom, told in four ways that must agree."""
+"""Who sees whom, told in several ways that must agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from memory.kernels.forest import SHORT, lines, padded, rooted, siblings, visible
+from memory.kernels.forest import lines, rooted, siblings, visible
 
 from .forests import Forest, forests
 
@@ -43,22 +43,3 @@ def test_siblings_see_the_same(forest: Forest) -> None:
         found += tokens.tolist()
     assert (torch.from_numpy(seen) == visible(*forest)).all()
     assert len(found) == len(set(found)) <= n
-
-
-@given(forests())
-def test_batches_hold_every_token_once_and_show_it_what_is_visible(forest: Forest) -> None:
-    """No batch is filled up by more than half, but for short blocks."""
-    seen = torch.zeros_like(visible(*forest))
-    found: list[int] = []
-    for batch in padded(*forest):
-        count = len(batch.last)
-        queries, keys = batch.queries.reshape(count, -1), batch.keys.reshape(count, -1)
-        shown = torch.arange(batch.most) <= batch.last
-        for row in batch.real.tolist():
-            block, place = divmod(row, batch.longest)
-            seen[queries[block, place], keys[block][shown[block, place]]] = True
-        assert torch.equal(batch.queries[batch.real], batch.tokens)
-        assert len(batch.queries) <= max(2 * len(batch.tokens), SHORT * count)
-        found += batch.tokens.tolist()
-    assert torch.equal(seen, visible(*forest))
-    assert sorted(found) == list(range(sum(forest[0])))

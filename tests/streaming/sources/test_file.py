@@ -13,6 +13,7 @@ from streaming.clock import NS_PER_S, SystemClock
 from streaming.sources import SourceEnded, SourceError, SourceRefused, open_source, probe
 from streaming.sources.ffmpeg import fit
 from streaming.sources.synthetic import Scene
+from streaming.sources.timing import Pacer
 
 from .media import QUICK, huge_jpegs, joined, sound, truncated, video
 
@@ -57,7 +58,7 @@ def test_a_loop_goes_on_over_the_seam(media):
     assert pictures[10].keyframe
 
 
-def test_close_ends_a_wait_between_pictures(media, tmp_path):
+def test_close_ends_a_wait_between_pictures(media, tmp_path, monkeypatch):
     """A file of one picture in eight seconds waits for the next one, and ends at once when another thread closes it."""
     video(tmp_path / "slow.mp4", seconds=32, fps=1 / 8)
     source = open_source("file:slow.mp4", fps=1, limits=QUICK, media_dir=tmp_path)
@@ -65,8 +66,16 @@ def test_close_ends_a_wait_between_pictures(media, tmp_path):
     next(frames)
     further = []
     waiting = threading.Thread(target=lambda: further.extend(frames))
+    waits, wait_ns = threading.Event(), Pacer.wait_ns
+
+    def noticed(*args):
+        if (ns := wait_ns(*args)) > 5 * NS_PER_S:
+            waits.set()
+        return ns
+
+    monkeypatch.setattr(Pacer, "wait_ns", noticed)
     waiting.start()
-    waiting.join(0.5)
+    assert waits.wait(10)
     source.close()
     waiting.join(2)
     assert not waiting.is_alive()

@@ -30,6 +30,7 @@ def test_a_smoke_run_trains_saves_and_loads(tmp_path):
     assert said[-1] == 1.0
     weights = folder / "model.safetensors"
     assert weights.stat().st_size < 16 * 2**20
+    assert weights.stat().st_mode & 0o444 == 0o444, "whoever serves it may be somebody else"
     model = load(str(folder), device="cpu", cache_dir=tmp_path)
     assert model.kv.dtype is torch.float32
     assert model.vision.temporal == 1
